@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Instruction emulator: decode and execute one x86 instruction of a guest.
+ *
+ * Owns:    struct rl_emul, the decoded instruction in it, and nothing else.
+ * Touches: the guest only through struct rl_emul_ops. Also builds in user space (selftests/unit).
+ * Locks:   none; a struct rl_emul belongs to one vCPU. Operations may sleep if their caller may.
+ * Manuals: SDM Vol 2 "Instruction Set Reference" and "Opcode Map"; APM Vol 3.
+ *
+ * How to use it. Fill the inputs, clear @seg_valid and set @fetched (0, or how many bytes of @insn
+ * are the guest's code at RIP), then call rl_emul_run(). All reads of an instruction come before
+ * its first change, writes to memory next, registers last; so an instruction that did not finish
+ * can be run again. After RL_EMUL_USER: keep @insn and @fetched, get the data from user space, run
+ * again. The same reads come again in the same order, and the read operation answers from what was
+ * completed. Once RL_EMUL_OK comes back, the completed data is used up.
+ */
+#ifndef RL_CPU_EMULATE_H
+#define RL_CPU_EMULATE_H
+
+#include <linux/types.h>
+
+struct rl_emul;
+
+enum rl_emul_result {
+	RL_EMUL_OK,		/* done and committed; RIP unchanged: a string has items left */
+	RL_EMUL_FAULT,		/* exception in @fault; only finished string items are committed */
+	RL_EMUL_USER,		/* user space first, then again; committed as for FAULT */
+	RL_EMUL_RETRY,		/* a locked access lost a race: enter the guest again */
+	RL_EMUL_UNHANDLED,	/* not an instruction that is emulated here; nothing is committed */
+};
+
+/* In the order in which instructions encode them; the last two have no encoding. */
+enum rl_seg_reg {
+	RL_SEG_ES, RL_SEG_CS, RL_SEG_SS, RL_SEG_DS, RL_SEG_FS, RL_SEG_GS,
+	RL_SEG_LDTR, RL_SEG_TR, RL_SEG_NR,
+};
+
+/* attr is bits 23:8 of a descriptor's upper half, without the limit's; P=0: not usable */
+#define RL_SEG_ATTR_TYPE	0x000f
+#define RL_SEG_ATTR_S		0x0010
+#define RL_SEG_ATTR_DPL_SHIFT	5
+#define RL_SEG_ATTR_P		0x0080
+#define RL_SEG_ATTR_AVL		0x1000
+#define RL_SEG_ATTR_L		0x2000
+#define RL_SEG_ATTR_DB		0x4000
+#define RL_SEG_ATTR_G		0x8000
+
+struct rl_seg {
+	u64 base;
+	u32 limit;		/* in bytes, granularity already applied */
+	u16 sel;
+	u16 attr;
+};
+
+/* GDTR or IDTR */
+struct rl_dtable {
+	u64 base;
+	u16 limit;
+};
+
+enum rl_emul_mode { RL_MODE_REAL, RL_MODE_VM86, RL_MODE_PROT16, RL_MODE_PROT32, RL_MODE_LONG64 };
+
+/* Bits of the access argument. Without RL_ACC_SUPER the access has the rights of @cpl. */
+#define RL_ACC_READ	0
+#define RL_ACC_WRITE	1	/* on a read: the first half of a read-modify-write, writing must be allowed too */
+#define RL_ACC_FETCH	2
+#define RL_ACC_SUPER	4	/* implicit supervisor access: descriptor tables and TSS */
+
+/* Instructions that are only checked here (encoding, privilege); the misc operation executes them. */
+enum rl_emul_misc {
+	RL_MISC_HLT, RL_MISC_WBINVD, RL_MISC_INVD, RL_MISC_CPUID, RL_MISC_RDTSC, RL_MISC_RDTSCP,
+	RL_MISC_RDPMC, RL_MISC_XGETBV, RL_MISC_XSETBV, RL_MISC_PAUSE,
+	RL_MISC_INVLPG,		/* arg: linear address */
+	RL_MISC_HYPERCALL,	/* VMCALL or VMMCALL */
+};
+
+/*
+ * How the emulator reaches the rest of the guest. Every operation must be there. One that returns
+ * RL_EMUL_FAULT has filled @fault, by rl_emul_fault() or itself. The void ones cannot fail.
+ */
+struct rl_emul_ops {
+	/*
+	 * Memory at a linear address, 1 to 64 bytes that may cross a page (for INS and OUTS up to a
+	 * page, not crossing one). A write changes nothing unless all of it is allowed. A read of
+	 * @len 0 only checks that the byte there may be accessed. A write that user space has to
+	 * see is posted: RL_EMUL_OK, with @stop set.
+	 */
+	enum rl_emul_result (*read)(struct rl_emul *e, u64 linear, void *buf, unsigned int len,
+				    unsigned int access);
+	enum rl_emul_result (*write)(struct rl_emul *e, u64 linear, const void *buf,
+				     unsigned int len, unsigned int access);
+	/*
+	 * The second half of a locked read-modify-write, after a read with RL_ACC_WRITE: if memory
+	 * still holds @old, store @new, atomically for 1, 2, 4, 8 or 16 aligned bytes. *@ok: it was
+	 * stored. What is not memory (MMIO) takes a plain write.
+	 */
+	enum rl_emul_result (*cmpxchg)(struct rl_emul *e, u64 linear, const void *old,
+				       const void *new, unsigned int len, bool *ok);
+
+	/*
+	 * Port access, permission already checked: @count items of @size bytes, more than one only
+	 * from INS and OUTS, whose @buf is @io_page.
+	 */
+	enum rl_emul_result (*in)(struct rl_emul *e, u16 port, unsigned int size, void *buf,
+				  unsigned int count);
+	enum rl_emul_result (*out)(struct rl_emul *e, u16 port, unsigned int size,
+				   const void *buf, unsigned int count);
+
+	void (*get_seg)(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out);
+	void (*set_seg)(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val);
+	void (*get_dtable)(struct rl_emul *e, bool idt, struct rl_dtable *out);
+	void (*set_dtable)(struct rl_emul *e, bool idt, const struct rl_dtable *val);
+
+	/* Numbers that do not exist were refused before; the operation judges values (#GP). */
+	u64 (*get_cr)(struct rl_emul *e, unsigned int nr);
+	enum rl_emul_result (*set_cr)(struct rl_emul *e, unsigned int nr, u64 val);
+	enum rl_emul_result (*get_dr)(struct rl_emul *e, unsigned int nr, u64 *val);
+	enum rl_emul_result (*set_dr)(struct rl_emul *e, unsigned int nr, u64 val);
+	enum rl_emul_result (*rdmsr)(struct rl_emul *e, u32 index, u64 *val);
+	enum rl_emul_result (*wrmsr)(struct rl_emul *e, u32 index, u64 val);
+
+	/* Has its operands and leaves its results in @regs; the emulator then moves RIP. */
+	enum rl_emul_result (*misc)(struct rl_emul *e, enum rl_emul_misc what, u64 arg);
+
+	/* The guest's XMM registers, 16 bytes; what lies above bit 127 stays as it is. */
+	void (*xmm_read)(struct rl_emul *e, unsigned int nr, void *buf);
+	void (*xmm_write)(struct rl_emul *e, unsigned int nr, const void *buf);
+};
+
+struct rl_emul_fault {
+	u8 vector;
+	bool has_error;
+	u32 error_code;
+	u64 cr2;		/* of a page fault, filled by the operation that found it */
+};
+
+/* e->shadow: interrupts are blocked for the one instruction that follows */
+#define RL_SHADOW_STI		1
+#define RL_SHADOW_MOV_SS	2
+
+#define RL_INSN_MAX		15
+
+struct rl_emul {
+	/* Inputs, the first three set once; @rip, @rflags, @cpl and *@regs are outputs too */
+	const struct rl_emul_ops *ops;
+	u8 *io_page;		/* 4 KiB for the data of INS and OUTS; user space may see it */
+	u64 *regs;		/* in encoding order: AX CX DX BX SP BP SI DI R8 to R15 */
+	u64 rip;
+	u64 rflags;
+	u64 cr0, cr4, efer;
+	u8 cpl;
+	u8 mode;		/* enum rl_emul_mode, see rl_emul_mode() */
+	u8 fetched;		/* valid bytes in @insn */
+	u8 seg_valid;		/* a bit per current member of @seg: 0 after the guest ran */
+	u8 insn[RL_INSN_MAX + 1];
+
+	/* Results, valid after RL_EMUL_OK */
+	u8 insn_len;		/* also after rl_emul_decode() */
+	u8 shadow;		/* RL_SHADOW_*; any other shadow is over */
+	bool single_step;	/* TF was set: the instruction ends with a #DB trap */
+	bool stop;		/* set by an operation: return after this string item */
+	struct rl_emul_fault fault;	/* valid after RL_EMUL_FAULT */
+
+	/* Private to kmod/cpu/emulate*.c: the decoded instruction */
+	struct rl_seg seg[RL_SEG_NR];
+	const struct rl_opcode *opc;
+	u64 dst, src, imm;	/* operand values */
+	u64 ea;			/* effective address of a memory operand */
+	u64 linear;		/* and its linear address once it has been computed */
+	u64 next_rip;
+	u8 pos;			/* bytes consumed of @insn */
+	u8 b;			/* last opcode byte */
+	u8 map;			/* 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
+	u8 rex, rep, lock, opsize_prefix;
+	u8 opsize, adsize;	/* in bytes */
+	u8 mod, reg, rm;	/* of ModRM, REX applied; @rm is the register when @mod is 3 */
+	u8 ea_seg;
+	u8 seg_override;	/* RL_SEG_NR: none */
+	bool rip_relative;
+};
+
+/**
+ * rl_emul_mode() - Which of the modes a CPU is in
+ * @cr0:     guest's CR0
+ * @rflags:  guest's RFLAGS
+ * @efer:    guest's EFER
+ * @cs_attr: attributes of CS as in struct rl_seg
+ */
+static inline u8 rl_emul_mode(u64 cr0, u64 rflags, u64 efer, u16 cs_attr)
+{
+	if (!(cr0 & 1))
+		return RL_MODE_REAL;
+	if ((efer & (1u << 10)) && (cs_attr & RL_SEG_ATTR_L))
+		return RL_MODE_LONG64;
+	if (rflags & (1u << 17))
+		return RL_MODE_VM86;
+	return cs_attr & RL_SEG_ATTR_DB ? RL_MODE_PROT32 : RL_MODE_PROT16;
+}
+
+enum rl_emul_result rl_emul_fault(struct rl_emul *e, u8 vector);
+enum rl_emul_result rl_emul_fault_code(struct rl_emul *e, u8 vector, u32 error_code);
+enum rl_emul_result rl_emul_decode(struct rl_emul *e);
+enum rl_emul_result rl_emul_run(struct rl_emul *e);
+
+#endif
