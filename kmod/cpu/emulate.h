@@ -62,11 +62,11 @@ enum rl_emul_mode { RL_MODE_REAL, RL_MODE_VM86, RL_MODE_PROT16, RL_MODE_PROT32, 
 
 /* Bits of the access argument. Without RL_ACC_SUPER the access has the rights of @cpl. */
 #define RL_ACC_READ	0
-#define RL_ACC_WRITE	1	/* on a read: the first half of a read-modify-write, writing must be allowed too */
+#define RL_ACC_WRITE	1	/* on a read: first half of a read-modify-write, may write too */
 #define RL_ACC_FETCH	2
 #define RL_ACC_SUPER	4	/* implicit supervisor access: descriptor tables and TSS */
 
-/* Instructions that are only checked here (encoding, privilege); the misc operation executes them. */
+/* Instructions that are only checked here (encoding, privilege) and executed by ops->misc(). */
 enum rl_emul_misc {
 	RL_MISC_HLT, RL_MISC_WBINVD, RL_MISC_INVD, RL_MISC_CPUID, RL_MISC_RDTSC, RL_MISC_RDTSCP,
 	RL_MISC_RDPMC, RL_MISC_XGETBV, RL_MISC_XSETBV, RL_MISC_PAUSE,
@@ -144,7 +144,7 @@ struct rl_emul {
 	/* Inputs, the first three set once; @rip, @rflags, @cpl and *@regs are outputs too */
 	const struct rl_emul_ops *ops;
 	u8 *io_page;		/* 4 KiB for the data of INS and OUTS; user space may see it */
-	u64 *regs;		/* in encoding order: AX CX DX BX SP BP SI DI R8 to R15 */
+	unsigned long *regs;	/* in encoding order: AX CX DX BX SP BP SI DI R8 to R15 */
 	u64 rip;
 	u64 rflags;
 	u64 cr0, cr4, efer;
