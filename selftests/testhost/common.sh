@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# What the scripts of this folder share: paths, messages, and where the
+# kernels for the emulated hosts are.  Sourced, never run.
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$HERE/../.." && pwd)
+BUILD=${BUILD:-$TOP/build}
+ME=${0##*/}
+
+say() { echo "$ME: $*" >&2; }
+die() { echo "$ME: $*" >&2; exit 1; }
+
+# Newest Debian 6.1 kernel whose headers are here: the module is built for it.
+stock_release()
+{
+	local dir
+
+	if [ -n "${KVER:-}" ]; then
+		echo "$KVER"
+		return
+	fi
+	for dir in /lib/modules/6.1.*-amd64/build /usr/src/linux-headers-6.1.*-amd64; do
+		[ -e "$dir/Makefile" ] || continue
+		dir=${dir%/build}
+		dir=${dir##*/}
+		echo "${dir#linux-headers-}"
+	done | sort -uV | tail -n 1
+}
+
+# find_kernel stock|small|debug: sets KERNEL_RELEASE, KERNEL_IMAGE,
+# KERNEL_ROOT (the folder that holds lib/modules) and KERNEL_KO (our module
+# built for that kernel).
+find_kernel()
+{
+	case $1 in
+	stock)
+		KERNEL_RELEASE=$(stock_release)
+		[ -n "$KERNEL_RELEASE" ] ||
+			die "no Debian 6.1 kernel headers here; run $HERE/setup"
+		KERNEL_ROOT=/
+		if [ ! -d "/lib/modules/$KERNEL_RELEASE/kernel" ] ||
+		   [ ! -r "/boot/vmlinuz-$KERNEL_RELEASE" ]; then
+			KERNEL_ROOT=$BUILD/stock
+		fi
+		KERNEL_IMAGE=${KERNEL_ROOT%/}/boot/vmlinuz-$KERNEL_RELEASE
+		KERNEL_KO=$TOP/ringlet.ko
+		;;
+	small|debug)
+		KERNEL_ROOT=$BUILD/kernel-$1/root
+		KERNEL_IMAGE=$BUILD/kernel-$1/arch/x86/boot/bzImage
+		[ -r "$BUILD/kernel-$1/.done" ] || "$HERE/kernel" "$1" >&2 ||
+			die "cannot build the $1 kernel"
+		KERNEL_RELEASE=$(cat "$BUILD/kernel-$1/include/config/kernel.release")
+		KERNEL_KO=$BUILD/mod-$1/ringlet.ko
+		;;
+	*)
+		die "unknown kernel '$1' (stock, small or debug)"
+		;;
+	esac
+	[ -r "$KERNEL_IMAGE" ] ||
+		die "no kernel image $KERNEL_IMAGE; run $HERE/setup"
+	[ -d "${KERNEL_ROOT%/}/lib/modules/$KERNEL_RELEASE" ] ||
+		die "no modules of $KERNEL_RELEASE under $KERNEL_ROOT; run $HERE/setup"
+}

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Builds what an emulated host boots with: an initramfs made of a base (busybox
+# and kernel modules; cached) and of what changes from run to run (our module,
+# tools, tests and the job).  The kernel unpacks concatenated archives in order.
+# Sourced after common.sh and find_kernel.
+
+# Modules that a command in the host may modprobe; those that the kernel has
+# built in, or does not have, are left out.
+HOST_MODULES="kvm kvm-amd kvm-intel irqbypass null_blk brd loop tun tap macvtap
+	      bridge veth dummy vhost_net msr cpuid configfs"
+
+pack()		# pack DIR: the cpio archive of a folder on stdout, links followed
+{
+	(cd "$1" && find . -mindepth 1 | LC_ALL=C sort |
+		cpio -o -L -H newc -R 0:0 --quiet)
+}
+
+# add_elf ROOT FILE...: the shared libraries that these programs need.
+add_libs()
+{
+	local root=$1 lib
+	shift
+
+	{ ldd "$@" 2> /dev/null || true; } | grep -o '/[^ ]*' | grep -v ':$' |
+	sort -u | while read -r lib; do
+		[ ! -e "$root$lib" ] || continue
+		mkdir -p "$root${lib%/*}"
+		ln -s "$(readlink -f "$lib")" "$root$lib"
+	done
+}
+
+# base_archive NAME: path of the base archive for the kernel found last.
+base_archive()
+{
+	local out=$BUILD/base-$1.cpio root key mod dir=lib/modules/$KERNEL_RELEASE
+	local modules=${KERNEL_ROOT%/}/$dir
+
+	key="$KERNEL_RELEASE $(stat -c %Y "$KERNEL_IMAGE" "$modules/modules.dep" \
+		"${BASH_SOURCE[0]}" | tr '\n' ' ')"
+	mkdir -p "$BUILD"
+	(
+		flock 8
+		[ "$(cat "$out.key" 2> /dev/null)" = "$key" ] && exit 0
+		root=$(mktemp -d "$BUILD/base.XXXXXX")
+		trap 'rm -rf "$root"' EXIT
+		mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,etc,root,run} \
+			"$root/$dir"
+		cp "$(command -v busybox)" "$root/bin/busybox"
+		ln -s busybox "$root/bin/sh"
+		for mod in $HOST_MODULES; do
+			modprobe -d "${KERNEL_ROOT%/}/" -S "$KERNEL_RELEASE" \
+				--show-depends "$mod" 2> /dev/null || true
+		done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u |
+		while read -r mod; do
+			mod=${mod#*"/$dir/"}
+			mkdir -p "$root/$dir/${mod%/*}"
+			ln "$modules/$mod" "$root/$dir/$mod" 2> /dev/null ||
+				cp "$modules/$mod" "$root/$dir/$mod"
+		done
+		cp "$modules"/modules.{order,builtin,builtin.modinfo} "$root/$dir"
+		depmod -b "$root" "$KERNEL_RELEASE"
+		pack "$root" > "$out.new"
+		mv "$out.new" "$out"
+		echo "$key" > "$out.key"
+	) 8> "$out.lock" || die "cannot build $out"
+	echo "$out"
+}
+
+# stage_project ROOT: ringlet.ko at the top; tools/ringlet and the test programs
+# under /ringlet, as they lie in the repository.
+stage_project()
+{
+	local root=$1 file
+	local -a elfs=()
+
+	mkdir -p "$root/ringlet"
+	[ ! -r "$KERNEL_KO" ] || ln -s "$KERNEL_KO" "$root/ringlet.ko"
+	while read -r file; do
+		mkdir -p "$root/ringlet/${file%/*}"
+		ln -s "$TOP/$file" "$root/ringlet/$file"
+		elfs+=("$TOP/$file")
+	done < <(cd "$TOP" && find tools selftests -maxdepth 2 -type f -perm -u+x \
+			! -path 'selftests/unit/*' ! -path '*.o' \
+			-exec sh -c 'for f; do
+				[ "$(head -c 4 "$f" | tail -c 3)" != ELF ] || echo "$f"
+			done' sh {} + 2> /dev/null)
+	[ ${#elfs[@]} = 0 ] || add_libs "$root" "${elfs[@]}"
+	while read -r file; do
+		mkdir -p "$root/ringlet/${file%/*}"
+		ln -s "$TOP/$file" "$root/ringlet/$file"
+	done < <(cd "$TOP" && find selftests/guest -name '*.bin' 2> /dev/null)
+}
+
+# stage_file ROOT FILE [DEST]: one more file and the libraries that it needs.
+stage_file()
+{
+	local root=$1 file dest=${3:-}
+
+	file=$(readlink -f "$2")
+	[ -r "$file" ] || die "no file $2"
+	[ -n "$dest" ] || dest=$(realpath -s "$2")
+	mkdir -p "$root${dest%/*}"
+	ln -sf "$file" "$root$dest"
+	[ "$(head -c 4 "$file" | tail -c 3)" != ELF ] || add_libs "$root" "$file"
+}
+
+# guest_archive: path of the initramfs for a guest inside the host: a busybox
+# shell on the serial console.
+guest_archive()
+{
+	local out=$BUILD/guest-initrd.cpio root
+
+	if [ "$out" -nt "$HERE/guest-init" ] && [ "$out" -nt "${BASH_SOURCE[0]}" ]; then
+		echo "$out"
+		return
+	fi
+	root=$(mktemp -d "$BUILD/guest.XXXXXX")
+	mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,etc,root}
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	ln -s busybox "$root/bin/sh"
+	install -m 755 "$HERE/guest-init" "$root/init"
+	pack "$root" > "$out.$$"
+	mv "$out.$$" "$out"
+	rm -rf "$root"
+	echo "$out"
+}
