@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Port and memory ranges that the kernel answers itself: in-kernel irqchips,
+ * ioeventfds, virtio doorbells. A bus is an array sorted by address, replaced
+ * as a whole (SRCU) under vm->slots_lock; a lookup is a bisection.
+ */
+#ifndef RL_BUS_H
+#define RL_BUS_H
+
+#include "types.h"
+
+enum { RL_BUS_PIO, RL_BUS_MMIO, RL_NR_BUSES };
+
+struct rl_bus_dev;
+/* 0: done. -EOPNOTSUPP: not mine after all (datamatch), ask the next, then user space. */
+struct rl_bus_dev_ops {
+	int (*read)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len, void *val);
+	int (*write)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len, const void *val);
+	void (*release)(struct rl_bus_dev *dev);	/* the last reference; may sleep */
+};
+
+struct rl_bus_dev {
+	const struct rl_bus_dev_ops *ops;
+};
+
+/* vm->srcu held for the accesses, which may run with IRQs off. */
+int rl_bus_write(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, const void *val);
+int rl_bus_read(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, void *val);
+/* @len 0: any length at exactly @addr. vm->slots_lock held. -ENOSPC, -ENOMEM. */
+int rl_bus_add(struct rl_vm *vm, int bus, gpa_t addr, u32 len, struct rl_bus_dev *dev);
+/* Waits for readers; the caller frees @dev after. vm->slots_lock held. */
+int rl_bus_del(struct rl_vm *vm, int bus, struct rl_bus_dev *dev);
+int rl_bus_init(struct rl_vm *vm);
+void rl_bus_destroy(struct rl_vm *vm);	/* releases every device still there */
+
+struct kvm_ioeventfd;
+int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args);
+
+#endif

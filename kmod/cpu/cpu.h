@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guest's CPU as the manuals describe it: CPUID, MSRs, control registers
+ * and their consistency rules, extended state, the guest's own page tables,
+ * clocks. Vendor-neutral; the emulator has its own header, emulate.h.
+ */
+#ifndef RL_CPU_H
+#define RL_CPU_H
+
+#include <linux/kvm.h>
+#include "../types.h"
+
+#define RL_MAX_CPUID	256		/* KVM_MAX_CPUID_ENTRIES */
+
+/* cpuid.c */
+int rl_cpuid_init(void);		/* at load: what host, backend and we offer */
+int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated);
+int rl_set_cpuid2(struct rl_vcpu *vcpu, struct kvm_cpuid2 *hdr, struct kvm_cpuid_entry2 __user *ents);
+int rl_set_cpuid(struct rl_vcpu *vcpu, struct kvm_cpuid *hdr, struct kvm_cpuid_entry __user *ents);
+int rl_get_cpuid2(struct rl_vcpu *vcpu, struct kvm_cpuid2 *hdr, struct kvm_cpuid_entry2 __user *ents);
+struct kvm_cpuid_entry2 *rl_cpuid_find(struct rl_vcpu *vcpu, u32 function, u32 index);
+/*
+ * Execute CPUID: from the table, with OSXSAVE, APIC enabled, XSAVE sizes and
+ * the like kept current; out-of-range leaves as hardware does. Budget: under
+ * 100 instructions for a basic leaf; IRQs may be off.
+ */
+void rl_cpuid_exec(struct rl_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
+/* A guest-visible feature bit, X86_FEATURE_* numbers of the first words. Cheap. */
+bool rl_guest_has(struct rl_vcpu *vcpu, unsigned int x86_feature);
+/* A bit that the supported table offers. */
+bool rl_can_offer(unsigned int x86_feature);
+void rl_cpuid_free(struct rl_vcpu *vcpu);
+
+/* msr.c */
+int rl_msr_init(void);
+int rl_get_msr_index_list(struct kvm_msr_list __user *arg);
+int rl_get_msr_feature_list(struct kvm_msr_list __user *arg);
+int rl_get_feature_msrs(struct kvm_msrs __user *arg);
+int rl_get_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);	/* number done or -errno */
+int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);
+/* @host: from KVM_GET/SET_MSRS rather than the guest. 0, 1 (#GP or refused), -errno. */
+int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
+int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
+void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
+void rl_msr_free(struct rl_vcpu *vcpu);
+int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
+
+/* regs.c: the architecture's consistency rules and the register ioctls */
+/* As the guest's own MOV to CRn: 0, or 1 for #GP. */
+int rl_set_cr0(struct rl_vcpu *vcpu, u64 cr0);
+int rl_set_cr3(struct rl_vcpu *vcpu, u64 cr3);
+int rl_set_cr4(struct rl_vcpu *vcpu, u64 cr4);
+int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
+u64 rl_get_cr8(struct rl_vcpu *vcpu);
+int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host);
+int rl_set_xcr0(struct rl_vcpu *vcpu, u64 xcr0);	/* XSETBV with index 0 */
+int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);	/* 0, or 1: #UD/#GP queued by caller */
+int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
+bool rl_is_long_mode(struct rl_vcpu *vcpu);	/* EFER.LMA */
+bool rl_is_64bit_code(struct rl_vcpu *vcpu);	/* LMA and CS.L */
+bool rl_is_protected(struct rl_vcpu *vcpu);
+bool rl_is_paging(struct rl_vcpu *vcpu);
+bool rl_is_pae(struct rl_vcpu *vcpu);
+int rl_get_regs(struct rl_vcpu *vcpu, struct kvm_regs *regs);
+int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs);
+int rl_get_sregs(struct rl_vcpu *vcpu, struct kvm_sregs *sregs);
+int rl_set_sregs(struct rl_vcpu *vcpu, const struct kvm_sregs *sregs);
+int rl_get_sregs2(struct rl_vcpu *vcpu, struct kvm_sregs2 *sregs);
+int rl_set_sregs2(struct rl_vcpu *vcpu, const struct kvm_sregs2 *sregs);
+int rl_get_debugregs(struct rl_vcpu *vcpu, struct kvm_debugregs *dbg);
+int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg);
+int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev);
+int rl_set_events(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev);
+int rl_get_mp_state(struct rl_vcpu *vcpu, struct kvm_mp_state *st);
+int rl_set_mp_state(struct rl_vcpu *vcpu, const struct kvm_mp_state *st);
+int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg);
+int rl_translate(struct rl_vcpu *vcpu, struct kvm_translation *tr);
+void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs via rl_ops */
+/* What the hardware's DR0-3 and DR7 shall be from the guest's and the debugger's wishes. */
+void rl_update_dr(struct rl_vcpu *vcpu);
+
+/* xsave.c */
+extern u32 rl_xsave_size;		/* bytes of rl_fpu.state */
+extern u64 rl_xcr0_offered;		/* components a guest may enable */
+int rl_xsave_init(void);
+int rl_fpu_create(struct rl_vcpu *vcpu);
+void rl_fpu_destroy(struct rl_vcpu *vcpu);
+void rl_fpu_reset(struct rl_vcpu *vcpu, bool init);
+/*
+ * The guest's registers into the CPU and out again. Between the two preemption
+ * is off and kernel_fpu_begin() holds, so that neither a context switch nor a
+ * softirq's use of the FPU can see or spoil them. IRQs may be on.
+ */
+void rl_fpu_enter(struct rl_vcpu *vcpu);
+void rl_fpu_leave(struct rl_vcpu *vcpu);
+int rl_get_fpu(struct rl_vcpu *vcpu, struct kvm_fpu *fpu);
+int rl_set_fpu(struct rl_vcpu *vcpu, const struct kvm_fpu *fpu);
+int rl_get_xsave(struct rl_vcpu *vcpu, struct kvm_xsave *xs);
+int rl_set_xsave(struct rl_vcpu *vcpu, const struct kvm_xsave *xs);
+int rl_get_xcrs(struct rl_vcpu *vcpu, struct kvm_xcrs *xcrs);
+int rl_set_xcrs(struct rl_vcpu *vcpu, const struct kvm_xcrs *xcrs);
+void rl_xmm_read(struct rl_vcpu *vcpu, int reg, void *buf16);	/* not loaded */
+void rl_xmm_write(struct rl_vcpu *vcpu, int reg, const void *buf16);
+
+/* walk.c: the guest's own page tables, all paging modes */
+struct rl_walk { gpa_t gpa; bool fault; u32 error_code; u64 cr2; u64 page_size; };
+/**
+ * rl_walk() - Translate a guest linear address as the CPU would
+ * @access: RL_ACC_WRITE, RL_ACC_FETCH, RL_ACC_USER as the access is
+ * @set_ad: set accessed and dirty bits in the guest's tables
+ *
+ * Context: vm->srcu held; @atomic: no sleeping (then -EFAULT when a host page is absent).
+ * Return: 0 with @w filled (w->fault: deliver #PF), -EFAULT, -EAGAIN.
+ */
+int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomic, struct rl_walk *w);
+
+/* clock.c: TSC, kvmclock, steal time */
+int rl_clock_init(void);
+void rl_clock_exit(void);
+void rl_vm_clock_init(struct rl_vm *vm);
+void rl_vcpu_clock_init(struct rl_vcpu *vcpu);
+u64 rl_guest_tsc(struct rl_vcpu *vcpu, u64 host_tsc);
+/* 0, 1: MSR_IA32_TSC, TSC_ADJUST, kvmclock, wall clock and steal MSRs */
+int rl_clock_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
+int rl_clock_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
+int rl_get_clock(struct rl_vm *vm, struct kvm_clock_data *data);
+int rl_set_clock(struct rl_vm *vm, const struct kvm_clock_data *data);
+int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz);
+int rl_kvmclock_ctrl(struct rl_vcpu *vcpu);	/* KVM_KVMCLOCK_CTRL */
+void rl_clock_load(struct rl_vcpu *vcpu, int cpu);	/* from rl_vcpu_load, [p] */
+void rl_clock_put(struct rl_vcpu *vcpu);
+void rl_clock_update(struct rl_vcpu *vcpu);	/* on RL_REQ_CLOCK, may sleep */
+void rl_steal_update(struct rl_vcpu *vcpu);	/* on RL_REQ_STEAL, may sleep */
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The in-kernel interrupt controllers as the rest of the module sees them:
+ * both 8259s, the I/O APIC, the 8254, GSI routing, MSI, irqfd (struct rl_irq,
+ * one a VM) and the local APIC (struct rl_lapic, one a vCPU).
+ */
+#ifndef RL_IRQ_H
+#define RL_IRQ_H
+
+#include <linux/kvm.h>
+#include <linux/spinlock.h>
+#include <linux/mutex.h>
+#include "../types.h"
+
+#define RL_NR_GSIS	4096		/* KVM_CAP_IRQ_ROUTING */
+#define RL_IOAPIC_PINS	24
+
+struct rl_pic;
+struct rl_ioapic;
+struct rl_pit;
+struct rl_routing;
+
+struct rl_irq {
+	struct mutex lock;		/* routing and irqfd changes */
+	struct rl_pic *pic;		/* NULL without KVM_CREATE_IRQCHIP */
+	struct rl_ioapic *ioapic;
+	struct rl_pit *pit;
+	struct rl_routing __rcu *routing;
+	bool in_kernel;			/* full irqchip; release-stored last at creation */
+	bool split;			/* KVM_CAP_SPLIT_IRQCHIP: local APICs only */
+	u8 nr_reserved_ioapic_pins;	/* split */
+	struct list_head irqfds;	/* [lock] */
+	struct list_head resamplers;	/* [lock] */
+	struct list_head ack_notifiers;	/* [lock] to write, SRCU to read */
+};
+
+static inline bool rl_irqchip_in_kernel(const struct rl_irq *irq)
+{
+	return smp_load_acquire(&irq->in_kernel);
+}
+
+/* ioctls; arguments are in kernel memory already; errors as KVM's */
+int rl_irq_init(struct rl_vm *vm);		/* at VM creation */
+void rl_irq_stop(struct rl_vm *vm);		/* VM fd closed: irqfds off */
+void rl_irq_destroy(struct rl_vm *vm);		/* last reference */
+int rl_create_irqchip(struct rl_vm *vm);	/* EEXIST; EINVAL after the first vCPU */
+int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip);
+int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip);
+int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status */
+int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);
+int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);
+int rl_split_irqchip(struct rl_vm *vm, u64 nr_pins);
+int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
+int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);
+int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);
+int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st);
+int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl);
+
+/* One interrupt from a data plane or device model: no sleeping, any context. */
+int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data);
+int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status);
+
+/*
+ * Local APIC. An interrupt sender may be in any context (hrtimer, irqfd wake,
+ * another vCPU's exit): IRR and friends are atomic bitmaps, after setting one
+ * the sender requests RL_REQ_EVENT and kicks or wakes the vCPU. The rest of
+ * the state belongs to the vCPU's thread.
+ */
+int rl_lapic_create(struct rl_vcpu *vcpu);
+void rl_lapic_destroy(struct rl_vcpu *vcpu);
+void rl_lapic_reset(struct rl_vcpu *vcpu, bool init);
+/* Highest deliverable vector (above PPR, APIC enabled), or -1; cheap; IRQs off is fine. */
+int rl_lapic_pending(struct rl_vcpu *vcpu);
+/* Move @vector from IRR to ISR: it goes into the guest with this entry. */
+void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector);
+/* Does LVT0 or the state of the APIC let an 8259 interrupt through to this vCPU? */
+bool rl_lapic_extint_ok(struct rl_vcpu *vcpu);
+bool rl_pic_pending(struct rl_vcpu *vcpu);	/* output of the 8259 pair, for this vCPU */
+int rl_pic_ack(struct rl_vcpu *vcpu);		/* INTA cycle: vector */
+/* 0, or 1 for "#GP", as rl_msr_get/set in cpu/cpu.h: APIC_BASE, TSC_DEADLINE, x2APIC range */
+int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
+int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
+u64 rl_lapic_base(struct rl_vcpu *vcpu);
+/* KVM_SET_SREGS' apic_base: 0 or 1 (refused). Works without an in-kernel APIC too. */
+int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host);
+bool rl_lapic_x2apic(struct rl_vcpu *vcpu);
+/* xAPIC page: true when @gpa is this vCPU's enabled APIC page. */
+bool rl_lapic_mmio_hit(struct rl_vcpu *vcpu, gpa_t gpa);
+void rl_lapic_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val);
+void rl_lapic_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val);
+u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu);
+void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
+int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
+int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
+/* INIT or SIPI waits? / act on it: resets the vCPU, sets mp_state, CS:IP of the SIPI. */
+bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu);
+void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu);
+/* Expired timer to interrupt; on RL_REQ_TIMER, in the vCPU's thread. */
+void rl_lapic_timer_fired(struct rl_vcpu *vcpu);
+bool rl_lapic_timer_pending(struct rl_vcpu *vcpu);
+/* vcpu's TSC offset or frequency changed: TSC-deadline timer to be re-armed. */
+void rl_lapic_tsc_changed(struct rl_vcpu *vcpu);
+/* Recompute PPR and tell the backend (ops->update_tpr). */
+void rl_lapic_sync_tpr(struct rl_vcpu *vcpu);
+/* For APICv: register page (4 KiB, kernel address) and the two traps. */
+void *rl_lapic_regs(struct rl_vcpu *vcpu);
+void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset);
+void rl_lapic_eoi_induced(struct rl_vcpu *vcpu, u8 vector);
+void rl_lapic_nmi_wd(struct rl_vm *vm);	/* PIT channel 0 into LVT0 in NMI mode */
+
+#endif

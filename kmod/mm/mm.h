@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest physical memory: slots (gfn to hva), the two-stage page table, the
+ * MMU notifier and the dirty log, as the rest of the module sees them.
+ */
+#ifndef RL_MM_H
+#define RL_MM_H
+
+#include <linux/kvm.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+#include "../types.h"
+
+struct rl_memslot {
+	gfn_t base_gfn;
+	u64 npages;
+	hva_t hva;
+	u32 flags;			/* KVM_MEM_* */
+	u16 id;
+	unsigned long *dirty_bitmap;	/* with KVM_MEM_LOG_DIRTY_PAGES; set_bit_le atomically */
+};
+
+/* Immutable once published; sorted by base_gfn for bisection. */
+struct rl_memslots {
+	u64 generation;
+	int nr;
+	struct rl_memslot slot[];
+};
+
+struct rl_mmu {
+	spinlock_t lock;
+	hpa_t root;			/* [c] top-level table */
+	int levels;			/* 4 (or 5) */
+	unsigned long seq;		/* [lock] notifier sequence, see mm/notifier.c */
+	long in_progress;		/* [lock] invalidations under way */
+	hva_t range_start, range_end;	/* [lock] of those */
+	struct list_head zapped;	/* tables waiting for a flush */
+	unsigned long nr_tables;
+	/* private to mm/ beyond this point may be added */
+};
+
+/* Entry encoding: see mm/tdp_fmt.h. */
+struct rl_tdp_fmt;
+extern const struct rl_tdp_fmt rl_npt_fmt, rl_ept_fmt;
+
+/* slots.c ([s] = vm->srcu held by the caller) */
+int rl_slots_init(struct rl_vm *vm);
+void rl_slots_destroy(struct rl_vm *vm);
+int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem);
+struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);			/* [s] */
+hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);			/* [s], or 0 */
+void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);				/* [s], any context */
+
+/*
+ * guest.c: guest memory as bytes; [s]; crosses pages; writes are in the dirty
+ * log. 0 or -EFAULT. The _atomic ones never sleep (IRQs off is fine) and fail
+ * when the host page is not there. Run in the VM owner's mm.
+ */
+int rl_guest_read(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len);
+int rl_guest_write(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len);
+int rl_guest_read_atomic(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len);
+int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len);
+/* len 1,2,4,8 aligned, not crossing. 0 stored, 1 *old differed (updated), -EFAULT */
+int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len);
+
+/* dirty.c */
+int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log);
+int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log);
+
+/* tdp.c */
+int rl_mmu_init(struct rl_vm *vm);
+void rl_mmu_destroy(struct rl_vm *vm);
+/* What rl_mmu_fault() answers besides -errno (-EFAULT: no host memory; run->exit as KVM). */
+enum { RL_MMU_FIXED = 1, RL_MMU_MMIO, RL_MMU_RETRY };
+/**
+ * rl_mmu_fault() - Resolve a second-stage fault
+ * @access: RL_ACC_READ, _WRITE or _FETCH, with RL_ACC_PRESENT as the CPU said
+ *
+ * Context: may sleep, preemption on; takes vm->srcu and mmu->lock itself.
+ * Return: RL_MMU_FIXED (enter again), RL_MMU_MMIO (no slot, or a write to a
+ * read-only one: emulate), RL_MMU_RETRY, -EFAULT, -ENOMEM, -EINTR.
+ */
+int rl_mmu_fault(struct rl_vcpu *vcpu, gpa_t gpa, u32 access);
+/*
+ * With IRQs off: true when the fault was stale or needed only an accessed or
+ * dirty bit (spurious, write-protected for the dirty log): enter again.
+ */
+bool rl_mmu_fault_fast(struct rl_vcpu *vcpu, gpa_t gpa, u32 access);
+void rl_mmu_zap_gfns(struct rl_vm *vm, gfn_t start, gfn_t end);	/* and flush; srcu held */
+void rl_mmu_write_protect(struct rl_vm *vm, const struct rl_memslot *slot,
+			  gfn_t start, gfn_t end);
+void rl_mmu_wp_masked(struct rl_vm *vm, const struct rl_memslot *slot,
+		      gfn_t base, unsigned long mask);	/* 64 pages from @base */
+
+/* notifier.c */
+int rl_notifier_register(struct rl_vm *vm);
+void rl_notifier_unregister(struct rl_vm *vm);
+
+#endif

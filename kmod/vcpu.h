@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * struct rl_vcpu: one virtual CPU. Embedded first in the backend's own
+ * structure. Everything is owned by the thread that holds vcpu->mutex (and,
+ * while it runs, has it loaded on a CPU) unless tagged otherwise.
+ */
+#ifndef RL_VCPU_H
+#define RL_VCPU_H
+
+#include <linux/bitops.h>
+#include <linux/kvm.h>
+#include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/rcuwait.h>
+#include <linux/sched.h>
+
+#include "exit.h"
+#include "stats.h"
+#include "types.h"
+#include "vendor.h"
+
+/* GPR numbers are those of the instruction encoding. */
+enum { RL_RAX, RL_RCX, RL_RDX, RL_RBX, RL_RSP, RL_RBP, RL_RSI, RL_RDI, RL_NR_GPRS = 16 };
+
+/*
+ * Requests: what a vCPU has to look at before it enters the guest again. Set
+ * by anyone with rl_request(), followed by rl_vcpu_kick() when the target may
+ * be running; cleared by the vCPU itself. See Documentation/virt/kvm/
+ * vcpu-requests.rst for the pattern.
+ */
+enum rl_request {
+	RL_REQ_EVENT,		/* look for interrupts, exceptions, windows */
+	RL_REQ_TLB_FLUSH,	/* second-stage translations were removed */
+	RL_REQ_CLOCK,		/* publish the kvmclock page again */
+	RL_REQ_STEAL,		/* publish steal time */
+	RL_REQ_TIMER,		/* an APIC timer fired: turn it into an interrupt */
+	RL_REQ_NMI,		/* vcpu->nmi_queued has something */
+	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
+	RL_REQ_SCAN_IOAPIC,	/* EOI exit bitmap is stale */
+	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
+	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
+	RL_REQ_EXIT_USER,	/* leave KVM_RUN with run->exit_reason set by requester */
+};
+
+/* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
+enum rl_vcpu_mode { RL_OUTSIDE_GUEST, RL_IN_GUEST };
+
+struct rl_exception {
+	bool pending;		/* raised, not yet in the entry fields */
+	bool injected;		/* delivery began and must be finished */
+	bool has_error;
+	bool has_payload;
+	u8 vector;
+	u32 error_code;
+	u64 payload;		/* CR2 of #PF, DR6 of #DB */
+};
+
+/* Guest FPU, SSE and extended state; see cpu/xsave.c. */
+struct rl_fpu {
+	struct xregs_state *state;	/* standard format, 64-byte aligned, size rl_xsave_size */
+	u64 xcr0;			/* guest's XCR0 */
+	bool loaded;			/* state is in this CPU's registers */
+};
+
+#define RL_MMIO_FRAGMENTS	2	/* an access of up to 16 bytes over a page boundary... */
+struct rl_mmio_frag { gpa_t gpa; u8 len; u8 off; };
+
+/* An access that user space carries out, for insn.c. */
+struct rl_mmio {
+	u8 data[64];			/* the whole access */
+	struct rl_mmio_frag frag[8];	/* pieces of at most 8 bytes */
+	u8 nr, cur;
+	u8 len;
+	bool is_write;
+	bool done;			/* a read whose data has arrived */
+	gva_t gva;			/* of the completed read */
+};
+
+/* kvmclock and steal time, owned by cpu/clock.c. */
+struct rl_pvclock {
+	u64 system_time_msr;		/* MSR_KVM_SYSTEM_TIME_NEW as written */
+	u64 steal_msr;
+	u64 async_pf_int;		/* kept for GET/SET only when not offered: unused */
+	u32 version;			/* of the published page, even when stable */
+	u8 flags;			/* PVCLOCK_* */
+	bool guest_stopped;
+	u64 steal_ns;			/* accumulated */
+	u64 last_run_delay;		/* sched_info.run_delay at the last update */
+};
+
+struct rl_vcpu {
+	struct rl_vm *vm;
+	u32 id;				/* vcpu_id of KVM_CREATE_VCPU; the APIC id */
+	int index;			/* in vm->vcpus */
+	int cpu;			/* loaded here, or -1; written on that CPU */
+	struct mutex mutex;		/* one ioctl at a time */
+	struct file *filp;
+	struct task_struct *task_hint;	/* unused by others; see pid */
+	struct pid __rcu *pid;		/* thread that last ran it */
+	struct rcuwait wait;		/* HLT and wait-for-SIPI sleep here */
+	struct preempt_notifier notifier;
+
+	unsigned long requests;		/* atomic bits of enum rl_request */
+	int mode;			/* enum rl_vcpu_mode */
+
+	struct kvm_run *run;		/* shared with user space: never trusted */
+	void *pio_data;			/* second page of the mapping */
+	struct rl_exit exit;		/* the last one */
+	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
+	struct rl_mmio mmio;
+	struct { u16 port; u8 size; bool in; u32 count; void *dst; } pio;
+
+	/* Architectural state; lazy ones through the accessors below. */
+	unsigned long regs[RL_NR_GPRS];	/* [RL_RSP] is lazy */
+	unsigned long rip;		/* lazy */
+	unsigned long rflags;		/* lazy */
+	u64 cr0, cr3, cr4;		/* lazy, guest's view */
+	u32 avail, dirty;		/* BIT(enum rl_lazy_reg) */
+	u64 cr2;			/* loaded and saved by the backend around each run */
+	u64 cr8;			/* TPR >> 4, user-space irqchip only */
+	u64 efer;
+	unsigned long db[4];		/* guest's DR0-DR3 */
+	unsigned long dr6, dr7;
+	unsigned long eff_db[4];	/* what the hardware gets: guest's or debugger's */
+	bool debug_loaded;		/* the CPU holds eff_db */
+	bool own_debug;			/* guest moves DRs without exits for now */
+	u32 guest_debug;		/* KVM_GUESTDBG_* */
+	unsigned long guest_debug_dr7;
+	unsigned long step_rip;		/* where KVM_GUESTDBG_SINGLESTEP armed TF */
+	struct rl_fpu fpu;
+
+	/* Events on their way in, priorities as in SDM Vol 3A, "Priority Among Concurrent Events". */
+	struct rl_exception exception;
+	struct { bool injected; bool soft; u8 vector; } interrupt;
+	atomic_t nmi_queued;		/* by anyone, moved to nmi_pending by the vCPU */
+	u8 nmi_pending;			/* 0..2 */
+	bool nmi_injected;
+
+	/* CPUID table, sorted as given; cpu/cpuid.c. */
+	struct kvm_cpuid_entry2 *cpuid;
+	int cpuid_nent;
+	u8 cpuid_hint[64];		/* function -> index + 1, see cpuid.c */
+	u32 guest_features[8];		/* RL_GF_*: decoded once per SET_CPUID2 */
+	u8 maxphyaddr;
+	u64 cr4_reserved;		/* CR4 bits that fault, from CPUID */
+	u64 xcr0_supported;
+
+	/* MSRs without another home; cpu/msr.c. */
+	u64 pat;
+	u64 misc_enable;
+	u64 tsc_aux;
+	u64 spec_ctrl;
+	u64 mcg_cap, mcg_status, mcg_ctl, *mce_banks;
+	u64 mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
+	u64 arch_capabilities;
+	u64 smi_count, platform_info, misc_features;
+	u64 bios_sign;			/* microcode revision */
+
+	/* TSC: guest = (host * ratio) + offset; cpu/clock.c. */
+	u64 tsc_offset;
+	u64 tsc_ratio;
+	u64 tsc_adjust;
+	u32 tsc_khz;
+	struct rl_pvclock pv;
+
+	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
+	int mp_state;			/* KVM_MP_STATE_*; [atomic]: others write it to wake */
+	bool preempted;			/* scheduled out while runnable */
+	u64 halt_poll_ns;
+	bool sigset_active;
+	sigset_t sigset;
+	struct rl_memslot *last_slot;	/* valid for slots generation below, under SRCU */
+	u64 last_slot_gen;
+	struct rl_vcpu_stats stat;
+};
+
+static inline void rl_request(struct rl_vcpu *vcpu, enum rl_request req)
+{
+	/* Pairs with the barrier after vcpu->mode is set in vcpu.c. */
+	smp_wmb();
+	set_bit(req, &vcpu->requests);
+}
+
+static inline bool rl_request_test(struct rl_vcpu *vcpu, enum rl_request req)
+{
+	return test_bit(req, &vcpu->requests);
+}
+
+static inline bool rl_request_check(struct rl_vcpu *vcpu, enum rl_request req)
+{
+	if (!test_bit(req, &vcpu->requests))
+		return false;
+	clear_bit(req, &vcpu->requests);
+	/* What the requester wrote before is seen after. */
+	smp_mb__after_atomic();
+	return true;
+}
+
+static inline void rl_need_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
+{
+	if (unlikely(!(vcpu->avail & BIT(reg)))) {
+		rl_ops->cache_reg(vcpu, reg);
+		vcpu->avail |= BIT(reg);
+	}
+}
+
+static inline void rl_set_dirty(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
+{
+	vcpu->avail |= BIT(reg);
+	vcpu->dirty |= BIT(reg);
+}
+
+static inline unsigned long rl_gpr_read(struct rl_vcpu *vcpu, int reg)
+{
+	if (reg == RL_RSP)
+		rl_need_reg(vcpu, RL_REG_RSP);
+	return vcpu->regs[reg];
+}
+
+static inline void rl_gpr_write(struct rl_vcpu *vcpu, int reg, unsigned long val)
+{
+	if (reg == RL_RSP)
+		rl_set_dirty(vcpu, RL_REG_RSP);
+	vcpu->regs[reg] = val;
+}
+
+static inline unsigned long rl_rip_read(struct rl_vcpu *vcpu)
+{
+	rl_need_reg(vcpu, RL_REG_RIP);
+	return vcpu->rip;
+}
+
+static inline void rl_rip_write(struct rl_vcpu *vcpu, unsigned long rip)
+{
+	vcpu->rip = rip;
+	rl_set_dirty(vcpu, RL_REG_RIP);
+}
+
+static inline unsigned long rl_rflags_read(struct rl_vcpu *vcpu)
+{
+	rl_need_reg(vcpu, RL_REG_RFLAGS);
+	return vcpu->rflags;
+}
+
+static inline void rl_rflags_write(struct rl_vcpu *vcpu, unsigned long rflags)
+{
+	vcpu->rflags = rflags;
+	rl_set_dirty(vcpu, RL_REG_RFLAGS);
+}
+
+static inline u64 rl_cr0_read(struct rl_vcpu *vcpu)
+{
+	rl_need_reg(vcpu, RL_REG_CR0);
+	return vcpu->cr0;
+}
+
+static inline u64 rl_cr3_read(struct rl_vcpu *vcpu)
+{
+	rl_need_reg(vcpu, RL_REG_CR3);
+	return vcpu->cr3;
+}
+
+static inline u64 rl_cr4_read(struct rl_vcpu *vcpu)
+{
+	rl_need_reg(vcpu, RL_REG_CR4);
+	return vcpu->cr4;
+}
+
+static inline u64 rl_edx_eax(struct rl_vcpu *vcpu)
+{
+	return (u32)vcpu->regs[RL_RAX] | (u64)(u32)vcpu->regs[RL_RDX] << 32;
+}
+
+/* vcpu.c */
+struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id);
+void rl_vcpu_destroy(struct rl_vcpu *vcpu);
+int rl_vcpu_new_fd(struct rl_vcpu *vcpu);
+void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init);
+/* sched.c */
+void rl_vcpu_load(struct rl_vcpu *vcpu);
+void rl_vcpu_put(struct rl_vcpu *vcpu);
+void rl_vcpu_kick(struct rl_vcpu *vcpu);
+bool rl_vcpu_wake(struct rl_vcpu *vcpu);
+void rl_vcpu_block(struct rl_vcpu *vcpu);
+void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu);
+bool rl_vcpu_runnable(struct rl_vcpu *vcpu);
+void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait);
+
+/* event.c: exceptions, interrupts and NMIs into the guest */
+void rl_queue_exception(struct rl_vcpu *vcpu, u8 vector);
+void rl_queue_exception_e(struct rl_vcpu *vcpu, u8 vector, u32 error_code);
+void rl_queue_exception_p(struct rl_vcpu *vcpu, u8 vector, u64 payload);
+void rl_queue_page_fault(struct rl_vcpu *vcpu, u32 error_code, gva_t cr2);
+void rl_requeue_exception(struct rl_vcpu *vcpu, u8 vector, bool has_error, u32 error_code);
+void rl_requeue_interrupt(struct rl_vcpu *vcpu, u8 vector, bool soft);
+void rl_requeue_nmi(struct rl_vcpu *vcpu);
+void rl_clear_events(struct rl_vcpu *vcpu);
+bool rl_event_pending(struct rl_vcpu *vcpu);
+void rl_event_inject(struct rl_vcpu *vcpu);
+void rl_queue_nmi(struct rl_vcpu *vcpu);
+int rl_skip_insn(struct rl_vcpu *vcpu);
+
+#define RL_GP(vcpu)	rl_queue_exception_e(vcpu, 13 /* X86_TRAP_GP */, 0)
+
+#endif

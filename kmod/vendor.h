@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The seam between common code and the two backends: one constant table.
+ * Common code calls through rl_ops and never asks which vendor is behind it.
+ */
+#ifndef RL_VENDOR_H
+#define RL_VENDOR_H
+
+#include <linux/kvm.h>
+#include "types.h"
+
+/* Registers that a backend may hold in its control structure (see vcpu.h). */
+enum rl_lazy_reg { RL_REG_RIP, RL_REG_RSP, RL_REG_RFLAGS, RL_REG_CR0, RL_REG_CR3, RL_REG_CR4 };
+
+/* Segment registers in the order of the instruction encoding. */
+enum rl_seg_reg { RL_SEG_ES, RL_SEG_CS, RL_SEG_SS, RL_SEG_DS, RL_SEG_FS, RL_SEG_GS,
+		  RL_SEG_TR, RL_SEG_LDTR, RL_NR_SEGS };
+
+/* What the CPU's virtualization can do, set by hardware_setup(). */
+struct rl_vendor_caps {
+	u64 efer_bits;		/* EFER bits a guest may set beyond SCE/LME/LMA/NX */
+	bool tsc_scaling;
+	u8 tsc_frac_bits;	/* fraction bits of the scaling ratio */
+	u64 max_tsc_ratio;
+	bool virtual_apic;	/* TPR/EOI without exits */
+	bool has_nrip;		/* the CPU tells instruction lengths */
+};
+
+/*
+ * An event that goes into the guest with the next entry. At most one at a
+ * time; @kind says which of the queues in struct rl_vcpu it comes from.
+ */
+enum rl_event_kind { RL_EVENT_NONE, RL_EVENT_EXCEPTION, RL_EVENT_SOFT_INT, RL_EVENT_NMI, RL_EVENT_INTR };
+
+/**
+ * struct rl_vendor_ops - one virtualization extension
+ *
+ * Contexts: [i] interrupts off on the vCPU's CPU, [p] preemption off there,
+ * [l] vCPU loaded on this CPU, may sleep, [s] may sleep.
+ */
+struct rl_vendor_ops {
+	const char *name;
+	size_t vcpu_size;	/* of the struct that embeds struct rl_vcpu first */
+
+	/* 0, or an errno after a pr_err() that names what is missing. [s] at load */
+	int (*hardware_setup)(void);
+	void (*hardware_unsetup)(void);
+	/* Take this CPU: 0, -EBUSY when somebody else has it, -EIO. [i] */
+	int (*cpu_enable)(void);
+	void (*cpu_disable)(void);
+
+	int (*vcpu_create)(struct rl_vcpu *vcpu);		/* [s] */
+	void (*vcpu_destroy)(struct rl_vcpu *vcpu);		/* [s] */
+	/* Architectural reset values into the control structure. [l] */
+	void (*vcpu_reset)(struct rl_vcpu *vcpu, bool init);
+	void (*vcpu_load)(struct rl_vcpu *vcpu, int cpu);	/* [p] */
+	void (*vcpu_put)(struct rl_vcpu *vcpu);			/* [p] */
+
+	/*
+	 * Enter the guest once and fill vcpu->exit. Writes dirty lazy
+	 * registers back, and leaves none but GPRs valid (or what it likes).
+	 * An event whose delivery the exit interrupted is requeued with
+	 * rl_requeue_*(). [i]
+	 */
+	void (*run)(struct rl_vcpu *vcpu);
+
+	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */
+	void (*get_seg)(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);/* [l] */
+	void (*set_seg)(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
+	int (*get_cpl)(struct rl_vcpu *vcpu);
+	void (*get_dt)(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
+	void (*set_dt)(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);
+	/* Values were judged by common code already (cpu/regs.c). [l] */
+	void (*set_cr0)(struct rl_vcpu *vcpu, u64 cr0);
+	void (*set_cr3)(struct rl_vcpu *vcpu, u64 cr3);
+	void (*set_cr4)(struct rl_vcpu *vcpu, u64 cr4);
+	void (*set_efer)(struct rl_vcpu *vcpu, u64 efer);
+	/* vcpu->dr7/guest-debug changed, or the guest's own DRs must be loaded. [l] */
+	void (*update_debug)(struct rl_vcpu *vcpu);
+	/* After the exit of a guest that owns its DRs: read DR0-3,6,7 back. [p] */
+	void (*sync_debug)(struct rl_vcpu *vcpu);
+
+	/*
+	 * MSRs that live in the control structure (FS/GS bases, SYSCALL and
+	 * SYSENTER sets, PAT, DEBUGCTL, TSC_AUX, vendor's own).
+	 * 0, or 1 when the MSR is not the backend's. [l]
+	 */
+	int (*get_msr)(struct rl_vcpu *vcpu, u32 index, u64 *data);
+	int (*set_msr)(struct rl_vcpu *vcpu, u32 index, u64 data);
+
+	/* Put an event into the entry fields. [i] */
+	void (*inject)(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
+		       bool has_error, u32 error_code);
+	/* Take an injected but not delivered event out again (user exits). [l] */
+	void (*cancel_injection)(struct rl_vcpu *vcpu);
+	/* Can the guest take it right now? (RFLAGS.IF, shadow, NMI mask) [i]/[l] */
+	bool (*intr_allowed)(struct rl_vcpu *vcpu);
+	bool (*nmi_allowed)(struct rl_vcpu *vcpu);
+	/* Exit as soon as it can. [i] */
+	void (*enable_intr_window)(struct rl_vcpu *vcpu);
+	void (*enable_nmi_window)(struct rl_vcpu *vcpu);
+	bool (*get_nmi_mask)(struct rl_vcpu *vcpu);
+	void (*set_nmi_mask)(struct rl_vcpu *vcpu, bool masked);
+	/* KVM_X86_SHADOW_INT_* bits. [l] */
+	u32 (*get_shadow)(struct rl_vcpu *vcpu);
+	void (*set_shadow)(struct rl_vcpu *vcpu, u32 shadow);
+
+	void (*flush_tlb)(struct rl_vcpu *vcpu);	/* [p] all of this vCPU's */
+	/* vcpu->tsc_offset / tsc_ratio changed. [l] */
+	void (*update_tsc)(struct rl_vcpu *vcpu);
+	/* The guest's TPR and highest pending vector changed. [l] may be NULL */
+	void (*update_tpr)(struct rl_vcpu *vcpu, int tpr, int irr);
+	/* CPUID table, APIC mode or debug state changed: redo intercepts. [l] */
+	void (*update_intercepts)(struct rl_vcpu *vcpu);
+	/* Symbol of an exit code for traces and messages. */
+	const char *(*exit_name)(u64 hw_reason);
+};
+
+extern const struct rl_vendor_ops *rl_ops;
+extern struct rl_vendor_caps rl_caps;
+extern const struct rl_vendor_ops rl_svm_ops;
+extern const struct rl_vendor_ops rl_vmx_ops;
+/* Entry encoding of the second stage, chosen together with rl_ops. */
+extern const struct rl_tdp_fmt *rl_tdp_fmt;
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * struct rl_vm: one virtual machine.
+ *
+ * Lock order: vm->lock > vcpu->mutex > vm->slots_lock > vm->irq.lock >
+ * mm's mmap_lock > mmu->lock > lapic/ioapic/pic spinlocks (IRQs off).
+ */
+#ifndef RL_VM_H
+#define RL_VM_H
+
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/srcu.h>
+#include <linux/mmu_notifier.h>
+
+#include "bus.h"
+#include "irq/irq.h"
+#include "mm/mm.h"
+#include "stats.h"
+#include "types.h"
+
+#define RL_MAX_VCPUS	1024
+#define RL_MAX_VCPU_ID	1024	/* KVM_CAP_MAX_VCPU_ID: ids are 0..RL_MAX_VCPU_ID-1 */
+
+/* VM-wide clock; lock in it; cpu/clock.c */
+struct rl_vm_clock {
+	raw_spinlock_t lock;
+	s64 kvmclock_offset;		/* guest boot-based ns = ktime + offset */
+	u64 last_tsc_write, last_tsc_ns;/* for matching TSC writes of several vCPUs */
+	u64 cur_tsc_offset;
+	u32 default_tsc_khz;
+	u64 wall_clock_msr;
+};
+
+/*
+ * [c] set at creation  [l] lock to write  [s] slots_lock to write, SRCU to read
+ * [i] irq.lock to write, SRCU to read  [a] atomic
+ */
+struct rl_vm {
+	struct mm_struct *mm;		/* [c] owner; no VM ioctl from another mm */
+	refcount_t users;		/* [a] VM fd, vCPU fds, irqfds, devices */
+	struct mutex lock;		/* vCPU creation, irqchip creation, caps */
+	struct mutex slots_lock;
+	struct srcu_struct srcu;	/* slots, buses, routing */
+	struct rl_memslots __rcu *slots;/* [s] */
+	struct rl_mmu mmu;
+	struct mmu_notifier notifier;
+	struct rl_bus __rcu *bus[RL_NR_BUSES];	/* [s] */
+	struct rl_vcpu *vcpus[RL_MAX_VCPUS];	/* [l] filled in order, never emptied before destroy */
+	int nr_vcpus;			/* [l] store-release after vcpus[] */
+	struct rl_irq irq;
+	struct rl_vm_clock clock;
+	bool dead;			/* [a] retired after a bug of ours */
+	bool caps_exit_on_pause, caps_no_hlt_exits;
+	u32 disabled_exits;		/* [l] KVM_X86_DISABLE_EXITS_* before the first vCPU */
+	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
+	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
+	bool exception_payload;		/* [l] */
+	struct list_head list;		/* of all VMs, main.c */
+	struct rl_vm_stats stat;
+	pid_t owner_pid;
+	kuid_t owner_uid;
+};
+
+#define rl_for_each_vcpu(i, vcpu, vm)					\
+	for (i = 0; i < smp_load_acquire(&(vm)->nr_vcpus) &&		\
+	     ((vcpu) = (vm)->vcpus[i], true); i++)
+
+/* vm.c */
+int rl_vm_create(unsigned long type);	/* new VM fd or -errno */
+void rl_vm_get(struct rl_vm *vm);
+void rl_vm_put(struct rl_vm *vm);	/* may sleep */
+void rl_vm_retire(struct rl_vm *vm, const char *why);
+struct rl_vcpu *rl_vcpu_by_id(struct rl_vm *vm, u32 id);
+int rl_check_extension(struct rl_vm *vm, long ext);	/* @vm NULL: of the system */
+
+/* main.c: virtualization on with the first VM, off with the last */
+int rl_hw_get(void);
+void rl_hw_put(void);
+bool rl_cpu_is_on(void);	/* this CPU, preemption off */
+
+#endif
