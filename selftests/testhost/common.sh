@@ -50,8 +50,7 @@ find_kernel()
 	small|debug)
 		KERNEL_ROOT=$BUILD/kernel-$1/root
 		KERNEL_IMAGE=$BUILD/kernel-$1/arch/x86/boot/bzImage
-		[ -r "$BUILD/kernel-$1/.done" ] || "$HERE/kernel" "$1" >&2 ||
-			die "cannot build the $1 kernel"
+		"$HERE/kernel" "$1" >&2 || die "cannot build the $1 kernel"
 		KERNEL_RELEASE=$(cat "$BUILD/kernel-$1/include/config/kernel.release")
 		KERNEL_KO=$BUILD/mod-$1/ringlet.ko
 		;;
