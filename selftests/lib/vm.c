@@ -56,6 +56,17 @@ bool rl_host_is_amd(void)
 	return out[1] == 0x68747541;	/* "Auth" */
 }
 
+bool rl_host_is_tcg(void)
+{
+	u32 out[4];
+
+	guest_cpuid(1, 0, out);
+	if (!(out[2] >> 31))
+		return false;
+	guest_cpuid(0x40000000, 0, out);
+	return out[1] == 0x54474354;	/* "TCGT" */
+}
+
 struct vm *vm_new(unsigned int flags)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
