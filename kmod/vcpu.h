@@ -84,6 +84,10 @@ struct rl_pvclock {
 	u32 version;			/* of the published page, even when stable */
 	u8 flags;			/* PVCLOCK_* */
 	bool guest_stopped;
+	bool steal_preempted;		/* the guest's page says so */
+	bool load_clock;		/* unstable TSC: publish again on another CPU */
+	int last_cpu;
+	u64 last_host_tsc;		/* at the last rl_clock_put() */
 	u64 steal_ns;			/* accumulated */
 	u64 last_run_delay;		/* sched_info.run_delay at the last update */
 };
@@ -140,7 +144,8 @@ struct rl_vcpu {
 	struct kvm_cpuid_entry2 *cpuid;
 	int cpuid_nent;
 	u8 cpuid_hint[64];		/* function -> index + 1, see cpuid.c */
-	u32 guest_features[8];		/* RL_GF_*: decoded once per SET_CPUID2 */
+	u32 guest_features[10];		/* cpu/cpuid.c: decoded once per SET_CPUID2 */
+	bool guest_amd;			/* CPUID says AMD or Hygon */
 	u8 maxphyaddr;
 	u64 cr4_reserved;		/* CR4 bits that fault, from CPUID */
 	u64 xcr0_supported;
@@ -155,6 +160,7 @@ struct rl_vcpu {
 	u64 arch_capabilities;
 	u64 smi_count, platform_info, misc_features;
 	u64 bios_sign;			/* microcode revision */
+	u64 hwcr, de_cfg, osvw_len, osvw_status;	/* AMD */
 
 	/* TSC: guest = (host * ratio) + offset; cpu/clock.c. */
 	u64 tsc_offset;

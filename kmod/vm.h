@@ -27,7 +27,11 @@ struct rl_vm_clock {
 	raw_spinlock_t lock;
 	s64 kvmclock_offset;		/* guest boot-based ns = ktime + offset */
 	u64 last_tsc_write, last_tsc_ns;/* for matching TSC writes of several vCPUs */
+	u32 last_tsc_khz;
 	u64 cur_tsc_offset;
+	u64 pair_tsc;			/* host TSC and the nanoseconds that belong to it: */
+	s64 pair_ns;			/* what all vCPUs publish while @stable */
+	bool stable;			/* host TSC fit as a clock and all vCPUs' TSCs equal */
 	u32 default_tsc_khz;
 	u64 wall_clock_msr;
 };

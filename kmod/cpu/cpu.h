@@ -13,7 +13,7 @@
 #define RL_MAX_CPUID	256		/* KVM_MAX_CPUID_ENTRIES */
 
 /* cpuid.c */
-int rl_cpuid_init(void);		/* at load: what host, backend and we offer */
+int rl_cpuid_init(void);		/* at load, after rl_xsave_init() and hardware_setup() */
 int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated);
 int rl_set_cpuid2(struct rl_vcpu *vcpu, struct kvm_cpuid2 *hdr, struct kvm_cpuid_entry2 __user *ents);
 int rl_set_cpuid(struct rl_vcpu *vcpu, struct kvm_cpuid *hdr, struct kvm_cpuid_entry __user *ents);
@@ -43,7 +43,10 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
 void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
 void rl_msr_free(struct rl_vcpu *vcpu);
+/* mce.c: the machine-check banks that user space may fill */
+u64 rl_mce_cap_supported(void);		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
+int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_SET_MCE */
 
 /* regs.c: the architecture's consistency rules and the register ioctls */
 /* As the guest's own MOV to CRn: 0, or 1 for #GP. */
@@ -54,8 +57,6 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 u64 rl_get_cr8(struct rl_vcpu *vcpu);
 int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host);
 int rl_set_xcr0(struct rl_vcpu *vcpu, u64 xcr0);	/* XSETBV with index 0 */
-int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);	/* 0, or 1: #UD/#GP queued by caller */
-int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
 bool rl_is_long_mode(struct rl_vcpu *vcpu);	/* EFER.LMA */
 bool rl_is_64bit_code(struct rl_vcpu *vcpu);	/* LMA and CS.L */
 bool rl_is_protected(struct rl_vcpu *vcpu);
@@ -67,17 +68,31 @@ int rl_get_sregs(struct rl_vcpu *vcpu, struct kvm_sregs *sregs);
 int rl_set_sregs(struct rl_vcpu *vcpu, const struct kvm_sregs *sregs);
 int rl_get_sregs2(struct rl_vcpu *vcpu, struct kvm_sregs2 *sregs);
 int rl_set_sregs2(struct rl_vcpu *vcpu, const struct kvm_sregs2 *sregs);
+int rl_translate(struct rl_vcpu *vcpu, struct kvm_translation *tr);
+void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs via rl_ops */
+
+/* debug.c */
+/* As the guest's own MOV DR: 0, or the vector of the fault for rl_dr_fault(). */
+int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);
+int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
+void rl_dr_fault(struct rl_vcpu *vcpu, int vector);
 int rl_get_debugregs(struct rl_vcpu *vcpu, struct kvm_debugregs *dbg);
 int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg);
+int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg);
+/* What the hardware's DR0-3 and DR7 shall be from the guest's and the debugger's wishes. */
+void rl_update_dr(struct rl_vcpu *vcpu);
+/* RFLAGS as the guest set them: without the TF of KVM_GUESTDBG_SINGLESTEP, and back. */
+unsigned long rl_get_rflags(struct rl_vcpu *vcpu);
+void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags);
+gva_t rl_linear_rip(struct rl_vcpu *vcpu);
+/* Put a pending exception's payload where the guest's handler looks: CR2, or DR6 and DR7. */
+void rl_deliver_payload(struct rl_vcpu *vcpu);
+
+/* events.c */
 int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev);
 int rl_set_events(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev);
 int rl_get_mp_state(struct rl_vcpu *vcpu, struct kvm_mp_state *st);
 int rl_set_mp_state(struct rl_vcpu *vcpu, const struct kvm_mp_state *st);
-int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg);
-int rl_translate(struct rl_vcpu *vcpu, struct kvm_translation *tr);
-void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs via rl_ops */
-/* What the hardware's DR0-3 and DR7 shall be from the guest's and the debugger's wishes. */
-void rl_update_dr(struct rl_vcpu *vcpu);
 
 /* xsave.c */
 extern u32 rl_xsave_size;		/* bytes of rl_fpu.state */
@@ -103,10 +118,11 @@ void rl_xmm_read(struct rl_vcpu *vcpu, int reg, void *buf16);	/* not loaded */
 void rl_xmm_write(struct rl_vcpu *vcpu, int reg, const void *buf16);
 
 /* walk.c: the guest's own page tables, all paging modes */
+#define RL_WALK_IMPLICIT	0x1000	/* the CPU's own access to a descriptor table or TSS */
 struct rl_walk { gpa_t gpa; bool fault; u32 error_code; u64 cr2; u64 page_size; };
 /**
  * rl_walk() - Translate a guest linear address as the CPU would
- * @access: RL_ACC_WRITE, RL_ACC_FETCH, RL_ACC_USER as the access is
+ * @access: RL_ACC_WRITE, RL_ACC_FETCH, RL_ACC_USER as the access is; RL_WALK_IMPLICIT
  * @set_ad: set accessed and dirty bits in the guest's tables
  *
  * Context: vm->srcu held; @atomic: no sleeping (then -EFAULT when a host page is absent).
