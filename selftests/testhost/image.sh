@@ -17,7 +17,9 @@ pack()		# pack DIR: the cpio archive of a folder on stdout, links followed
 		cpio -o -L -H newc -R 0:0 --quiet)
 }
 
-# add_elf ROOT FILE...: the shared libraries that these programs need.
+is_elf() { [ "$(od -A n -N 4 -t x1 "$1")" = ' 7f 45 4c 46' ]; }
+
+# add_libs ROOT FILE...: the shared libraries that these programs need.
 add_libs()
 {
 	local root=$1 lib
@@ -69,28 +71,22 @@ base_archive()
 }
 
 # stage_project ROOT: ringlet.ko at the top; tools/ringlet and the test programs
-# under /ringlet, as they lie in the repository.
+# under /ringlet, as they lie in the repository; our own scripts under /testhost.
 stage_project()
 {
 	local root=$1 file
 	local -a elfs=()
 
-	mkdir -p "$root/ringlet"
+	mkdir -p "$root/ringlet" "$root/testhost"
+	ln -s "$HERE/suite" "$HERE/guest-session" "$root/testhost"
 	[ ! -r "$KERNEL_KO" ] || ln -s "$KERNEL_KO" "$root/ringlet.ko"
 	while read -r file; do
 		mkdir -p "$root/ringlet/${file%/*}"
 		ln -s "$TOP/$file" "$root/ringlet/$file"
-		elfs+=("$TOP/$file")
+		! is_elf "$TOP/$file" || elfs+=("$TOP/$file")
 	done < <(cd "$TOP" && find tools selftests -maxdepth 2 -type f -perm -u+x \
-			! -path 'selftests/unit/*' ! -path '*.o' \
-			-exec sh -c 'for f; do
-				[ "$(head -c 4 "$f" | tail -c 3)" != ELF ] || echo "$f"
-			done' sh {} + 2> /dev/null)
+			! -path 'selftests/unit/*' ! -path 'selftests/testhost/*' 2> /dev/null)
 	[ ${#elfs[@]} = 0 ] || add_libs "$root" "${elfs[@]}"
-	while read -r file; do
-		mkdir -p "$root/ringlet/${file%/*}"
-		ln -s "$TOP/$file" "$root/ringlet/$file"
-	done < <(cd "$TOP" && find selftests/guest -name '*.bin' 2> /dev/null)
 }
 
 # stage_file ROOT FILE [DEST]: one more file and the libraries that it needs.
@@ -103,7 +99,7 @@ stage_file()
 	[ -n "$dest" ] || dest=$(realpath -s "$2")
 	mkdir -p "$root${dest%/*}"
 	ln -sf "$file" "$root$dest"
-	[ "$(head -c 4 "$file" | tail -c 3)" != ELF ] || add_libs "$root" "$file"
+	! is_elf "$file" || add_libs "$root" "$file"
 }
 
 # guest_archive: path of the initramfs for a guest inside the host: a busybox

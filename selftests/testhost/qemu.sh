@@ -15,7 +15,7 @@ start_emulator()
 	[ -z "$ICOUNT" ] || args+=(-icount "shift=0,sleep=off")
 	if [ "$INTERACTIVE" = 1 ]; then
 		qemu-system-x86_64 "${args[@]}" \
-			-chardev stdio,id=tty,mux=on,signal=off -serial chardev:tty <&0 &
+			-echr 0x1d -chardev stdio,id=tty,mux=on,signal=off -serial chardev:tty <&0 &
 		EMULATOR=$!
 		return
 	fi
