@@ -195,6 +195,29 @@ static inline u64 rdtsc(void)
 #define READ_ONCE(x)		(*(volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
 
+/*
+ * Interrupts as counted events: guest_irq_setup() takes vectors 0x20 to 0xff.
+ * The handler counts, notes the order, and ends the interrupt in the way that
+ * guest_eoi says.
+ */
+enum eoi { EOI_NONE, EOI_XAPIC, EOI_X2APIC };
+extern u32 guest_irqs[128][256];	/* [vCPU][vector] */
+extern u8 guest_irq_order[64];		/* vectors in order of arrival, all vCPUs */
+extern u32 guest_irq_total;
+extern enum eoi guest_eoi;
+u64 guest_irq_setup(u64 eoi);		/* and switches this vCPU's APIC on, in that mode */
+u64 guest_irq_window(u64 unused);	/* sti; nop; cli */
+u64 guest_irq_wait(u64 vector);		/* HLT until this vCPU has seen one more of it */
+
+/* Which vCPU this is, as its stack tells. */
+static inline u32 guest_cpu(void)
+{
+	u64 rsp;
+
+	asm volatile("mov %%rsp, %0" : "=r"(rsp));
+	return (rsp - 0x200000) / 0x4000;
+}
+
 /* Local APIC, xAPIC and x2APIC by the same register offsets. */
 #define APIC_GPA		0xfee00000ull
 #define APIC_ID			0x20

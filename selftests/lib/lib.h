@@ -146,6 +146,7 @@ struct puppet {
 	u32 cpuid[4];
 };
 struct vm *vm_puppet(unsigned int nr_vcpus, unsigned int flags);
+void guest_puppet(u64 id);
 volatile struct puppet *puppet(struct vcpu *v);		/* as the guest left it */
 void puppet_set(struct vcpu *v, enum puppet_op op, u64 addr, u32 size, u64 val);
 void puppet_do_(struct vcpu *v, enum puppet_op op, u64 addr, u32 size, u64 val);

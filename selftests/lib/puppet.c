@@ -33,7 +33,7 @@ static u64 guest_access_write(u64 addr, u32 size, u64 val)
 	}
 }
 
-static void guest_puppet(u64 id)
+void guest_puppet(u64 id)
 {
 	struct puppet *p = &puppets[id];
 	u64 val;

@@ -146,8 +146,12 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned int id)
 
 	cpuid = rl_supported_cpuid(vm->dev);
 	e = rl_cpuid_find(cpuid, 1, 0);
-	if (e)
+	if (e) {
 		e->ebx = (e->ebx & 0xffffff) | id << 24;
+		e->ecx |= 1u << 31;		/* a hypervisor is here */
+		if (kvm_do(vm->dev, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER))
+			e->ecx |= 1u << 24;
+	}
 	for (u32 i = 0; i < cpuid->nent; i++)
 		if (cpuid->entries[i].function == 0xb || cpuid->entries[i].function == 0x1f)
 			cpuid->entries[i].edx = id;
