@@ -9,34 +9,46 @@
 #include <linux/kvm.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/xarray.h>
 #include "../types.h"
 
+/* Immutable once published, but for the bits of the bitmap. */
 struct rl_memslot {
 	gfn_t base_gfn;
 	u64 npages;
 	hva_t hva;
 	u32 flags;			/* KVM_MEM_* */
 	u16 id;
-	unsigned long *dirty_bitmap;	/* with KVM_MEM_LOG_DIRTY_PAGES; set_bit_le atomically */
+	unsigned long *dirty_bitmap;	/* with KVM_MEM_LOG_DIRTY_PAGES; set_bit_le() */
 };
 
-/* Immutable once published; sorted by base_gfn for bisection. */
+#define RL_NR_MEMSLOTS	32764		/* ids are 0..RL_NR_MEMSLOTS-1 */
+
+/*
+ * Sorted by base_gfn for bisection; replaced as a whole under both
+ * vm->slots_lock and mmu->lock, so that either holds it still. Readers are
+ * under vm->srcu.
+ */
 struct rl_memslots {
 	u64 generation;
 	int nr;
-	struct rl_memslot slot[];
+	int hint;			/* index of the last hit, racy and harmless */
+	struct rl_memslot *slot[];
 };
 
+/* [c] set at creation  [s] vm->slots_lock  [m] lock */
 struct rl_mmu {
-	spinlock_t lock;
-	hpa_t root;			/* [c] top-level table */
-	int levels;			/* 4 (or 5) */
-	unsigned long seq;		/* [lock] notifier sequence, see mm/notifier.c */
-	long in_progress;		/* [lock] invalidations under way */
-	hva_t range_start, range_end;	/* [lock] of those */
-	struct list_head zapped;	/* tables waiting for a flush */
-	unsigned long nr_tables;
-	/* private to mm/ beyond this point may be added */
+	spinlock_t lock;		/* taken with interrupts on; with them off, only tried */
+	hpa_t root;			/* [c] top-level table, as the CPU wants its address */
+	u64 *root_table;		/* [c] the same, mapped */
+	int levels;			/* [c] 4 or 5 */
+	unsigned long seq;		/* [m] notifier sequence, see mm/notifier.c */
+	long in_progress;		/* [m] invalidations under way */
+	hva_t range_start, range_end;	/* [m] of those */
+	struct list_head zapped;	/* [m] tables waiting for a flush */
+	unsigned long nr_tables;	/* [m] */
+	struct xarray slot_ids;		/* [s] slot id to struct rl_memslot */
+	u64 manual_protect;		/* [s] KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2's argument */
 };
 
 /* Entry encoding: see mm/tdp_fmt.h. */
@@ -47,9 +59,9 @@ extern const struct rl_tdp_fmt rl_npt_fmt, rl_ept_fmt;
 int rl_slots_init(struct rl_vm *vm);
 void rl_slots_destroy(struct rl_vm *vm);
 int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem);
-struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);			/* [s] */
-hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);			/* [s], or 0 */
-void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);				/* [s], any context */
+struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);	/* [s], or NULL */
+hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);	/* [s], or 0 */
+void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);	/* [s], any context */
 
 /*
  * guest.c: guest memory as bytes; [s]; crosses pages; writes are in the dirty
@@ -64,33 +76,24 @@ int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t l
 int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len);
 
 /* dirty.c */
+int rl_set_manual_protect(struct rl_vm *vm, u64 options);	/* KVM_DIRTY_LOG_MANUAL_* */
 int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log);
 int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log);
 
-/* tdp.c */
+/* tdp.c: the second-stage table */
 int rl_mmu_init(struct rl_vm *vm);
 void rl_mmu_destroy(struct rl_vm *vm);
-/* What rl_mmu_fault() answers besides -errno (-EFAULT: no host memory; run->exit as KVM). */
-enum { RL_MMU_FIXED = 1, RL_MMU_MMIO, RL_MMU_RETRY };
-/**
- * rl_mmu_fault() - Resolve a second-stage fault
- * @access: RL_ACC_READ, _WRITE or _FETCH, with RL_ACC_PRESENT as the CPU said
- *
- * Context: may sleep, preemption on; takes vm->srcu and mmu->lock itself.
- * Return: RL_MMU_FIXED (enter again), RL_MMU_MMIO (no slot, or a write to a
- * read-only one: emulate), RL_MMU_RETRY, -EFAULT, -ENOMEM, -EINTR.
- */
+void rl_mmu_zap_gfns(struct rl_vm *vm, gfn_t start, gfn_t end);	/* and flush; [s] */
+
+/* fault.c */
+enum {
+	RL_MMU_FIXED = 1,	/* enter again */
+	RL_MMU_MMIO,		/* no slot, or a write to a read-only one: emulate */
+	RL_MMU_RETRY,		/* enter again, if no signal says otherwise */
+};
+
 int rl_mmu_fault(struct rl_vcpu *vcpu, gpa_t gpa, u32 access);
-/*
- * With IRQs off: true when the fault was stale or needed only an accessed or
- * dirty bit (spurious, write-protected for the dirty log): enter again.
- */
 bool rl_mmu_fault_fast(struct rl_vcpu *vcpu, gpa_t gpa, u32 access);
-void rl_mmu_zap_gfns(struct rl_vm *vm, gfn_t start, gfn_t end);	/* and flush; srcu held */
-void rl_mmu_write_protect(struct rl_vm *vm, const struct rl_memslot *slot,
-			  gfn_t start, gfn_t end);
-void rl_mmu_wp_masked(struct rl_vm *vm, const struct rl_memslot *slot,
-		      gfn_t base, unsigned long mask);	/* 64 pages from @base */
 
 /* notifier.c */
 int rl_notifier_register(struct rl_vm *vm);

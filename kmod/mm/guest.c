@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory as bytes, for the kernel's own reads and writes of it.
+ *
+ * Owns:    nothing.
+ * Touches: the owner's memory, as any system call does: through its addresses,
+ *          with its page table, in its context.
+ * Locks:   vm->srcu held by the caller; mmap_lock is taken by a page fault.
+ */
+#include <linux/mm.h>
+#include <linux/uaccess.h>
+
+#include "../vm.h"
+#include "mm_priv.h"
+
+/* One piece inside one page; returns 0 or -EFAULT. */
+typedef int (*guest_access_fn)(void __user *user, void *buf, size_t len);
+
+static int access_read(void __user *user, void *buf, size_t len)
+{
+	return __copy_from_user(buf, user, len) ? -EFAULT : 0;
+}
+
+static int access_write(void __user *user, void *buf, size_t len)
+{
+	return __copy_to_user(user, buf, len) ? -EFAULT : 0;
+}
+
+static int access_read_atomic(void __user *user, void *buf, size_t len)
+{
+	int r;
+
+	pagefault_disable();
+	/* Page-table entries are most of what is read here. */
+	if (len == sizeof(u64))
+		r = __get_user(*(u64 *)buf, (u64 __user *)user);
+	else
+		r = __copy_from_user_inatomic(buf, user, len) ? -EFAULT : 0;
+	pagefault_enable();
+	return r;
+}
+
+static int access_write_atomic(void __user *user, void *buf, size_t len)
+{
+	int r;
+
+	pagefault_disable();
+	r = __copy_to_user_inatomic(user, buf, len) ? -EFAULT : 0;
+	pagefault_enable();
+	return r;
+}
+
+static __always_inline int guest_access(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len,
+					bool write, guest_access_fn fn)
+{
+	struct rl_memslot *slot;
+	void __user *user;
+	size_t n;
+
+	/* The slots' addresses mean something in one address space only. */
+	if (WARN_ON_ONCE(current->mm != vm->mm))
+		return -EFAULT;
+	for (; len; gpa += n, buf += n, len -= n) {
+		n = min_t(size_t, len, PAGE_SIZE - offset_in_page(gpa));
+		slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
+		if (!slot || (write && !rl_slot_writable(slot)))
+			return -EFAULT;
+		user = (void __user *)(rl_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
+		if (fn(user, buf, n))
+			return -EFAULT;
+		if (write)
+			rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	}
+	return 0;
+}
+
+/**
+ * rl_guest_read() - Copy from guest memory
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @buf: kernel memory
+ * @len: bytes
+ *
+ * Context: owner's thread, may sleep, vm->srcu held.
+ * Return: 0, or -EFAULT when part of it has no slot or no host memory.
+ */
+int rl_guest_read(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
+{
+	return guest_access(vm, gpa, buf, len, false, access_read);
+}
+
+/**
+ * rl_guest_write() - Copy to guest memory, and into the dirty log
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @buf: kernel memory
+ * @len: bytes
+ *
+ * Context and return: as rl_guest_read(); a read-only slot is -EFAULT too.
+ */
+int rl_guest_write(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
+{
+	return guest_access(vm, gpa, (void *)buf, len, true, access_write);
+}
+
+/**
+ * rl_guest_read_atomic() - rl_guest_read() that never sleeps
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @buf: kernel memory
+ * @len: bytes
+ *
+ * Context: owner's thread, interrupts may be off.
+ * Return: -EFAULT also when the host has to fault the page in first.
+ */
+int rl_guest_read_atomic(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
+{
+	return guest_access(vm, gpa, buf, len, false, access_read_atomic);
+}
+
+/**
+ * rl_guest_write_atomic() - rl_guest_write() that never sleeps
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @buf: kernel memory
+ * @len: bytes
+ */
+int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
+{
+	return guest_access(vm, gpa, (void *)buf, len, true, access_write_atomic);
+}
+
+/* 0, 1 with *old updated, or -EFAULT. */
+#define CMPXCHG(type, user, old, new) ({				\
+	type expected = *(old);						\
+	int ret;							\
+									\
+	ret = __try_cmpxchg_user((type __user *)(user), &expected, (type)(new), efault_##type); \
+	if (ret > 0)							\
+		*(old) = expected;					\
+	ret;								\
+})
+
+static int cmpxchg_user(void __user *user, u64 *old, u64 new, int len)
+{
+	switch (len) {
+	case 1:
+		return CMPXCHG(u8, user, old, new);
+	case 2:
+		return CMPXCHG(u16, user, old, new);
+	case 4:
+		return CMPXCHG(u32, user, old, new);
+	case 8:
+		return CMPXCHG(u64, user, old, new);
+	}
+	return -EFAULT;
+}
+
+/**
+ * rl_guest_cmpxchg() - Compare and exchange in guest memory, as LOCK CMPXCHG
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @old: what is expected; what was found, when that differs
+ * @new: what to store
+ * @len: 1, 2, 4 or 8, @gpa aligned to it
+ *
+ * Context: owner's thread, vm->srcu held; never sleeps with interrupts off.
+ * Return: 0 when stored, 1 when *@old differed, -EFAULT.
+ */
+int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len)
+{
+	struct rl_memslot *slot;
+	void __user *user;
+	int r;
+
+	if (WARN_ON_ONCE(current->mm != vm->mm || !IS_ALIGNED(gpa, len)))
+		return -EFAULT;
+	slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
+	if (!slot || !rl_slot_writable(slot))
+		return -EFAULT;
+	user = (void __user *)(rl_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
+
+	if (irqs_disabled()) {
+		pagefault_disable();
+		r = cmpxchg_user(user, old, new, len);
+		pagefault_enable();
+	} else {
+		r = cmpxchg_user(user, old, new, len);
+	}
+	if (!r)
+		rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	return r;
+}

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory slots: which guest frames are which of the owner's addresses.
+ *
+ * Owns:    vm->slots, vm->mmu.slot_ids, every struct rl_memslot.
+ * Touches: the second-stage table through mm_priv.h: what a change of slots
+ *          makes wrong there goes away with it.
+ * Locks:   vm->slots_lock for a change; the new array is published under
+ *          mmu->lock as well, and old ones live until vm->srcu has seen all
+ *          readers off.
+ *
+ * Two readers do not go through SRCU alone:
+ *
+ *  - A fault handler finds a slot under SRCU, sleeps for the page, and then
+ *    installs it under mmu->lock, where it looks whether vm->slots is still
+ *    the array it used. So once a new array is published under that lock, no
+ *    translation of the old one appears any more.
+ *  - The MMU notifier looks slots up under mmu->lock. Translations of a slot
+ *    that goes away are therefore removed in the same critical section that
+ *    publishes the array without it: never is there one whose slot the
+ *    notifier would not find.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/processor.h>
+
+#include "../vm.h"
+#include "mm_priv.h"
+#include "tdp_fmt.h"
+
+#define SLOT_MAX_PAGES	((1ULL << 31) - 1)	/* a 32-bit page count, for old clients */
+
+static struct rl_memslots *slots_alloc(int nr)
+{
+	return kvzalloc(struct_size_t(struct rl_memslots, slot, nr), GFP_KERNEL_ACCOUNT);
+}
+
+/* slots_lock or mmu->lock keeps the array; either will do. */
+static struct rl_memslots *slots_locked(struct rl_vm *vm)
+{
+	return rcu_dereference_protected(vm->slots, lockdep_is_held(&vm->slots_lock) ||
+					 lockdep_is_held(&vm->mmu.lock));
+}
+
+static bool slot_has(const struct rl_memslot *slot, gfn_t gfn)
+{
+	return gfn - slot->base_gfn < slot->npages;
+}
+
+/* Index of the first slot that begins behind @gfn. */
+static int slots_upper(const struct rl_memslots *slots, gfn_t gfn)
+{
+	int lo = 0, hi = slots->nr, mid;
+
+	while (lo < hi) {
+		mid = (lo + hi) / 2;
+		if (slots->slot[mid]->base_gfn > gfn)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+/*
+ * rl_slots_find() - The slot of @gfn in one array, or NULL
+ */
+struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
+{
+	int i = READ_ONCE(slots->hint);
+
+	if (likely(i < slots->nr) && likely(slot_has(slots->slot[i], gfn)))
+		return slots->slot[i];
+	i = slots_upper(slots, gfn) - 1;
+	if (i < 0 || !slot_has(slots->slot[i], gfn))
+		return NULL;
+	WRITE_ONCE(slots->hint, i);
+	return slots->slot[i];
+}
+
+/**
+ * rl_gfn_to_slot() - The slot of @gfn, or NULL
+ * @vm: the VM
+ * @gfn: guest frame number
+ *
+ * Context: vm->srcu held, for as long as the slot is used.
+ */
+struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn)
+{
+	return rl_slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
+}
+
+/**
+ * rl_gfn_to_hva() - Where @gfn lies in the owner's memory
+ * @vm: the VM
+ * @gfn: guest frame number
+ * @write: for writing
+ *
+ * Context: vm->srcu held.
+ * Return: the address, or 0 when there is no slot, or it is read-only and
+ * @write is set.
+ */
+hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write)
+{
+	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
+
+	if (!slot || (write && !rl_slot_writable(slot)))
+		return 0;
+	return rl_slot_hva(slot, gfn);
+}
+
+void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
+{
+	unsigned long bit = gfn - slot->base_gfn;
+
+	if (slot->dirty_bitmap && !test_bit_le(bit, slot->dirty_bitmap))
+		set_bit_le(bit, slot->dirty_bitmap);
+}
+
+/**
+ * rl_mark_dirty() - Put @gfn into the dirty log, after it was written
+ * @vm: the VM
+ * @gfn: guest frame number
+ *
+ * After, not before: a log fetched in between would hand out the page as it
+ * was and forget about it.
+ *
+ * Context: vm->srcu held; interrupts on or off.
+ */
+void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn)
+{
+	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
+
+	if (slot)
+		rl_slot_mark_dirty(slot, gfn);
+}
+
+/*
+ * rl_slot_by_id() - The slot that an ioctl names
+ *
+ * Context: vm->slots_lock held.
+ * Return: the slot, ERR_PTR(-EINVAL) for an impossible id, ERR_PTR(-ENOENT).
+ */
+struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 id)
+{
+	struct rl_memslot *slot;
+
+	lockdep_assert_held(&vm->slots_lock);
+
+	/* The upper half names an address space; there is one. */
+	if (id >= RL_NR_MEMSLOTS)
+		return ERR_PTR(-EINVAL);
+	slot = xa_load(&vm->mmu.slot_ids, id);
+	return slot ?: ERR_PTR(-ENOENT);
+}
+
+/* A copy of the current array without @old and with @new, either may be NULL. */
+static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
+				      struct rl_memslot *new)
+{
+	struct rl_memslots *cur = slots_locked(vm), *slots;
+	int i, at;
+
+	slots = slots_alloc(cur->nr + !!new);
+	if (!slots)
+		return NULL;
+	slots->generation = cur->generation + 1;
+	at = new ? slots_upper(cur, new->base_gfn) : cur->nr;
+	for (i = 0; i < cur->nr; i++) {
+		if (i == at && new)
+			slots->slot[slots->nr++] = new;
+		if (cur->slot[i] != old)
+			slots->slot[slots->nr++] = cur->slot[i];
+	}
+	if (new && at == cur->nr)
+		slots->slot[slots->nr++] = new;
+	return slots;
+}
+
+static bool slots_overlap(struct rl_vm *vm, const struct rl_memslot *new,
+			  const struct rl_memslot *except)
+{
+	struct rl_memslots *cur = slots_locked(vm);
+	int i = slots_upper(cur, new->base_gfn + new->npages - 1);
+
+	/* Slots do not overlap each other: only these two can reach in. */
+	while (i-- > 0) {
+		if (cur->slot[i] == except)
+			continue;
+		return cur->slot[i]->base_gfn + cur->slot[i]->npages > new->base_gfn;
+	}
+	return false;
+}
+
+/*
+ * Make @slots the array, with what it says about @old and @new true of the
+ * second-stage table from the first moment. @old is gone when this returns.
+ */
+static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
+			  struct rl_memslot *old, struct rl_memslot *new)
+{
+	struct rl_memslots *prev = slots_locked(vm);
+	struct rl_mmu *mmu = &vm->mmu;
+	bool gone = old && (!new || new->base_gfn != old->base_gfn);
+	bool log = new && (new->flags & KVM_MEM_LOG_DIRTY_PAGES);
+	bool logged = old && (old->flags & KVM_MEM_LOG_DIRTY_PAGES);
+	gfn_t end = old ? old->base_gfn + old->npages : 0;
+	bool flush;
+
+	spin_lock(&mmu->lock);
+	if (gone) {
+		/* The bulk in steps, then what came back meanwhile in one. */
+		flush = rl_tdp_zap(vm, old->base_gfn, end, true);
+		flush |= rl_tdp_zap(vm, old->base_gfn, end, false);
+		if (flush)
+			rl_tdp_flush(vm);
+	}
+	rcu_assign_pointer(vm->slots, slots);
+	/* A log that begins all set has nothing to catch yet. */
+	if (old && !gone && log && !logged &&
+	    !(mmu->manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)) {
+		rl_tdp_write_protect(vm, old->base_gfn, end);
+		rl_tdp_flush(vm);
+	}
+	/* Large pages may come back: the next faults choose anew. */
+	if (!gone && logged && !log && rl_tdp_zap(vm, old->base_gfn, end, true))
+		rl_tdp_flush(vm);
+	spin_unlock(&mmu->lock);
+
+	synchronize_srcu_expedited(&vm->srcu);
+	kvfree(prev);
+	if (old && old->dirty_bitmap && (!new || new->dirty_bitmap != old->dirty_bitmap))
+		kvfree(old->dirty_bitmap);
+	kfree(old);
+}
+
+/* Give @new its bitmap: the one of @old, or a fresh one. */
+static int slot_get_bitmap(struct rl_vm *vm, const struct rl_memslot *old, struct rl_memslot *new)
+{
+	if (!(new->flags & KVM_MEM_LOG_DIRTY_PAGES))
+		return 0;
+	if (old && old->dirty_bitmap) {
+		new->dirty_bitmap = old->dirty_bitmap;
+		return 0;
+	}
+	new->dirty_bitmap = kvcalloc(BITS_TO_LONGS(new->npages), sizeof(long),
+				     GFP_KERNEL_ACCOUNT);
+	if (!new->dirty_bitmap)
+		return -ENOMEM;
+	if (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)
+		bitmap_set(new->dirty_bitmap, 0, new->npages);
+	return 0;
+}
+
+/* Replace @old by @new; a NULL @old creates, a NULL @new deletes. */
+static int slots_replace(struct rl_vm *vm, struct rl_memslot *old, struct rl_memslot *new)
+{
+	struct xarray *ids = &vm->mmu.slot_ids;
+	struct rl_memslots *slots;
+	int r;
+
+	slots = slots_with(vm, old, new);
+	if (!slots)
+		return -ENOMEM;
+	if (!new) {
+		xa_erase(ids, old->id);
+	} else {
+		r = slot_get_bitmap(vm, old, new);
+		if (r)
+			goto err_slots;
+		/* Fails for a new id only: the place of an old one is there. */
+		r = xa_err(xa_store(ids, new->id, new, GFP_KERNEL_ACCOUNT));
+		if (r)
+			goto err_bitmap;
+	}
+	slots_publish(vm, slots, old, new);
+	return 0;
+
+err_bitmap:
+	if (!old || new->dirty_bitmap != old->dirty_bitmap)
+		kvfree(new->dirty_bitmap);
+err_slots:
+	kvfree(slots);
+	return r;
+}
+
+/* The highest frame that the second stage can map, plus one. */
+static gfn_t slots_max_gfn(struct rl_vm *vm)
+{
+	u8 bits = boot_cpu_data.x86_phys_bits;
+
+	/* Memory encryption hides bits in boot_cpu_data that a guest address has. */
+	if (boot_cpu_data.extended_cpuid_level >= 0x80000008)
+		bits = cpuid_eax(0x80000008) & 0xff;
+	return min(1ULL << (bits - PAGE_SHIFT), rl_level_pages(vm->mmu.levels + 1));
+}
+
+/* All that can be judged without looking at the other slots. */
+static int region_check(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem)
+{
+	if (mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+		return -EINVAL;
+	if ((mem->memory_size | mem->guest_phys_addr | mem->userspace_addr) & ~PAGE_MASK)
+		return -EINVAL;
+	if (mem->userspace_addr != untagged_addr(mem->userspace_addr) ||
+	    !access_ok((void __user *)(unsigned long)mem->userspace_addr, mem->memory_size))
+		return -EINVAL;
+	if (mem->slot >= RL_NR_MEMSLOTS)
+		return -EINVAL;
+	if (mem->guest_phys_addr + mem->memory_size < mem->guest_phys_addr)
+		return -EINVAL;
+	if (mem->memory_size >> PAGE_SHIFT > SLOT_MAX_PAGES)
+		return -EINVAL;
+	return 0;
+}
+
+static int region_set(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem)
+{
+	struct rl_memslot *old = xa_load(&vm->mmu.slot_ids, mem->slot);
+	struct rl_memslot *new;
+	int r;
+
+	if (!mem->memory_size)
+		return old ? slots_replace(vm, old, NULL) : -EINVAL;
+
+	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+	new->id = mem->slot;
+	new->base_gfn = mem->guest_phys_addr >> PAGE_SHIFT;
+	new->npages = mem->memory_size >> PAGE_SHIFT;
+	new->hva = mem->userspace_addr;
+	new->flags = mem->flags;
+
+	/* What a slot is made of stays; it may move and change its logging. */
+	r = -EINVAL;
+	if (old && (old->hva != new->hva || old->npages != new->npages ||
+		    (old->flags ^ new->flags) & KVM_MEM_READONLY))
+		goto out;
+	r = 0;
+	if (old && old->base_gfn == new->base_gfn && old->flags == new->flags)
+		goto out;
+	r = -EEXIST;
+	if (slots_overlap(vm, new, old))
+		goto out;
+	r = -EINVAL;
+	if (new->base_gfn + new->npages > slots_max_gfn(vm))
+		goto out;
+	r = slots_replace(vm, old, new);
+	if (!r)
+		return 0;
+out:
+	kfree(new);
+	return r;
+}
+
+/**
+ * rl_set_memory_region() - KVM_SET_USER_MEMORY_REGION
+ * @vm: the VM
+ * @mem: as user space gave it
+ *
+ * Creates a slot, moves it, changes its logging, or deletes it (size 0). On
+ * return no vCPU and no helper in the kernel uses what the slot was before.
+ *
+ * Return: 0; -EINVAL for bad alignment, flags, slot id, address, size, a
+ * change of hva, size or KVM_MEM_READONLY, or deletion of nothing; -EEXIST
+ * when it would overlap another slot; -ENOMEM.
+ */
+int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem)
+{
+	int r;
+
+	r = region_check(vm, mem);
+	if (r)
+		return r;
+	mutex_lock(&vm->slots_lock);
+	r = region_set(vm, mem);
+	mutex_unlock(&vm->slots_lock);
+	return r;
+}
+
+/**
+ * rl_slots_init() - An empty set of slots
+ * @vm: the VM
+ *
+ * Context: VM creation, vm->srcu initialised. Return: 0 or -ENOMEM.
+ */
+int rl_slots_init(struct rl_vm *vm)
+{
+	struct rl_memslots *slots = slots_alloc(0);
+
+	if (!slots)
+		return -ENOMEM;
+	xa_init(&vm->mmu.slot_ids);
+	RCU_INIT_POINTER(vm->slots, slots);
+	return 0;
+}
+
+/**
+ * rl_slots_destroy() - Free all slots
+ * @vm: the VM
+ *
+ * Context: nobody uses the VM any more.
+ */
+void rl_slots_destroy(struct rl_vm *vm)
+{
+	struct rl_memslots *slots = rcu_dereference_protected(vm->slots, true);
+	int i;
+
+	for (i = 0; i < slots->nr; i++) {
+		kvfree(slots->slot[i]->dirty_bitmap);
+		kfree(slots->slot[i]);
+	}
+	kvfree(slots);
+	xa_destroy(&vm->mmu.slot_ids);
+}
