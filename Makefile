@@ -73,7 +73,6 @@ help:
 	@echo 'make             ringlet.ko and tools/ringlet (W=1: more warnings)'
 	@echo 'make demo        boot a Debian kernel on ringlet, in an emulated host'
 	@echo 'make check       build, then run every test (HOST=amd|intel|amd-full|debug,'
-	@echo '                 '
 	@echo '                 TESTS="name...", MODULE=kvm to see the tests on kvm.ko)'
 	@echo 'make bench       what each exit costs, on ringlet and on kvm.ko'
 	@echo 'make unit        the tests that need no host'
