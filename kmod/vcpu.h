@@ -34,9 +34,7 @@ enum rl_request {
 	RL_REQ_CLOCK,		/* publish the kvmclock page again */
 	RL_REQ_STEAL,		/* publish steal time */
 	RL_REQ_TIMER,		/* an APIC timer fired: turn it into an interrupt */
-	RL_REQ_NMI,		/* vcpu->nmi_queued has something */
 	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
-	RL_REQ_SCAN_IOAPIC,	/* EOI exit bitmap is stale */
 	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN with run->exit_reason set by requester */
@@ -44,6 +42,10 @@ enum rl_request {
 
 /* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
 enum rl_vcpu_mode { RL_OUTSIDE_GUEST, RL_IN_GUEST };
+
+/* DR7: any breakpoint on; general detect */
+#define RL_DR7_ENABLES	0xfful
+#define RL_DR7_GD	BIT(13)
 
 struct rl_exception {
 	bool pending;		/* raised, not yet in the entry fields */
@@ -60,20 +62,6 @@ struct rl_fpu {
 	struct xregs_state *state;	/* standard format, 64-byte aligned, size rl_xsave_size */
 	u64 xcr0;			/* guest's XCR0 */
 	bool loaded;			/* state is in this CPU's registers */
-};
-
-#define RL_MMIO_FRAGMENTS	2	/* an access of up to 16 bytes over a page boundary... */
-struct rl_mmio_frag { gpa_t gpa; u8 len; u8 off; };
-
-/* An access that user space carries out, for insn.c. */
-struct rl_mmio {
-	u8 data[64];			/* the whole access */
-	struct rl_mmio_frag frag[8];	/* pieces of at most 8 bytes */
-	u8 nr, cur;
-	u8 len;
-	bool is_write;
-	bool done;			/* a read whose data has arrived */
-	gva_t gva;			/* of the completed read */
 };
 
 /* kvmclock and steal time, owned by cpu/clock.c. */
@@ -99,7 +87,6 @@ struct rl_vcpu {
 	int cpu;			/* loaded here, or -1; written on that CPU */
 	struct mutex mutex;		/* one ioctl at a time */
 	struct file *filp;
-	struct task_struct *task_hint;	/* unused by others; see pid */
 	struct pid __rcu *pid;		/* thread that last ran it */
 	struct rcuwait wait;		/* HLT and wait-for-SIPI sleep here */
 	struct preempt_notifier notifier;
@@ -111,8 +98,8 @@ struct rl_vcpu {
 	void *pio_data;			/* second page of the mapping */
 	struct rl_exit exit;		/* the last one */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
-	struct rl_mmio mmio;
-	struct { u16 port; u8 size; bool in; u32 count; void *dst; } pio;
+	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
+	struct rl_insn *insn;		/* insn.c */
 
 	/* Architectural state; lazy ones through the accessors below. */
 	unsigned long regs[RL_NR_GPRS];	/* [RL_RSP] is lazy */
@@ -139,6 +126,7 @@ struct rl_vcpu {
 	atomic_t nmi_queued;		/* by anyone, moved to nmi_pending by the vCPU */
 	u8 nmi_pending;			/* 0..2 */
 	bool nmi_injected;
+	bool entry_event;		/* one of them is in the entry fields */
 
 	/* CPUID table, sorted as given; cpu/cpuid.c. */
 	struct kvm_cpuid_entry2 *cpuid;
@@ -283,6 +271,9 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu);
 int rl_vcpu_new_fd(struct rl_vcpu *vcpu);
 void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init);
 /* sched.c */
+void rl_sched_init(struct rl_vcpu *vcpu);
+void rl_sched_exit(struct rl_vcpu *vcpu);
+void rl_sched_new_thread(struct rl_vcpu *vcpu);
 void rl_vcpu_load(struct rl_vcpu *vcpu);
 void rl_vcpu_put(struct rl_vcpu *vcpu);
 void rl_vcpu_kick(struct rl_vcpu *vcpu);
@@ -290,6 +281,8 @@ bool rl_vcpu_wake(struct rl_vcpu *vcpu);
 void rl_vcpu_block(struct rl_vcpu *vcpu);
 void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu);
 bool rl_vcpu_runnable(struct rl_vcpu *vcpu);
+void rl_debug_enter(struct rl_vcpu *vcpu);
+void rl_debug_leave(struct rl_vcpu *vcpu);
 void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait);
 
 /* event.c: exceptions, interrupts and NMIs into the guest */
@@ -304,7 +297,12 @@ void rl_clear_events(struct rl_vcpu *vcpu);
 bool rl_event_pending(struct rl_vcpu *vcpu);
 void rl_event_inject(struct rl_vcpu *vcpu);
 void rl_queue_nmi(struct rl_vcpu *vcpu);
-int rl_skip_insn(struct rl_vcpu *vcpu);
+void rl_event_delivered(struct rl_vcpu *vcpu);
+bool rl_irq_waiting(struct rl_vcpu *vcpu);
+void rl_deliver_payload(struct rl_vcpu *vcpu);
+void rl_skip_insn(struct rl_vcpu *vcpu);	/* exit.c */
+void rl_singlestep_done(struct rl_vcpu *vcpu);
+void rl_pio_result(struct rl_vcpu *vcpu, int size, u32 val);	/* insn.c */
 
 #define RL_GP(vcpu)	rl_queue_exception_e(vcpu, 13 /* X86_TRAP_GP */, 0)
 

@@ -7,14 +7,11 @@
 #define RL_VENDOR_H
 
 #include <linux/kvm.h>
+#include "cpu/emulate.h"	/* enum rl_seg_reg */
 #include "types.h"
 
 /* Registers that a backend may hold in its control structure (see vcpu.h). */
 enum rl_lazy_reg { RL_REG_RIP, RL_REG_RSP, RL_REG_RFLAGS, RL_REG_CR0, RL_REG_CR3, RL_REG_CR4 };
-
-/* Segment registers in the order of the instruction encoding. */
-enum rl_seg_reg { RL_SEG_ES, RL_SEG_CS, RL_SEG_SS, RL_SEG_DS, RL_SEG_FS, RL_SEG_GS,
-		  RL_SEG_TR, RL_SEG_LDTR, RL_NR_SEGS };
 
 /* What the CPU's virtualization can do, set by hardware_setup(). */
 struct rl_vendor_caps {
@@ -23,7 +20,8 @@ struct rl_vendor_caps {
 	u8 tsc_frac_bits;	/* fraction bits of the scaling ratio */
 	u64 max_tsc_ratio;
 	bool virtual_apic;	/* TPR/EOI without exits */
-	bool has_nrip;		/* the CPU tells instruction lengths */
+	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
+	bool pause_skips;	/* RIP is at the PAUSE that exited, not behind it */
 };
 
 /*
@@ -91,8 +89,6 @@ struct rl_vendor_ops {
 	/* Put an event into the entry fields. [i] */
 	void (*inject)(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		       bool has_error, u32 error_code);
-	/* Take an injected but not delivered event out again (user exits). [l] */
-	void (*cancel_injection)(struct rl_vcpu *vcpu);
 	/* Can the guest take it right now? (RFLAGS.IF, shadow, NMI mask) [i]/[l] */
 	bool (*intr_allowed)(struct rl_vcpu *vcpu);
 	bool (*nmi_allowed)(struct rl_vcpu *vcpu);

@@ -9,6 +9,7 @@
 #define RL_VM_H
 
 #include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/refcount.h>
 #include <linux/srcu.h>
 #include <linux/mmu_notifier.h>
@@ -81,6 +82,12 @@ int rl_check_extension(struct rl_vm *vm, long ext);	/* @vm NULL: of the system *
 /* main.c: virtualization on with the first VM, off with the last */
 int rl_hw_get(void);
 void rl_hw_put(void);
-bool rl_cpu_is_on(void);	/* this CPU, preemption off */
+DECLARE_PER_CPU(bool, rl_cpu_on);
+
+/* This CPU, preemption off. */
+static inline bool rl_cpu_is_on(void)
+{
+	return __this_cpu_read(rl_cpu_on);
+}
 
 #endif

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events into the guest: exceptions, NMIs, interrupts; which one goes first,
+ * and what waits for a window.
+ *
+ * Owns:    vcpu->exception, ->interrupt, ->nmi_*; their way into the entry
+ *          fields through rl_ops->inject().
+ * Locks:   the vCPU's thread, except rl_queue_nmi().
+ * Manuals: SDM Vol 3A, "Priority Among Concurrent Events" and "Interrupt
+ *          8--Double Fault Exception (#DF)"; APM Vol 2, "Event Injection".
+ *
+ * An event is pending until it is in the entry fields, and injected from then
+ * until the guest has taken it. When its delivery is cut short by an exit (a
+ * second-stage fault on the guest's stack, say) the backend hands it back with
+ * rl_requeue_*(), and it goes in again before anything else.
+ */
+#include <asm/trapnr.h>
+
+#include "cpu/cpu.h"
+#include "vcpu.h"
+#include "vm.h"
+
+enum exception_class { EXC_BENIGN, EXC_CONTRIBUTORY, EXC_PAGE_FAULT };
+
+static enum exception_class classify(u8 vector)
+{
+	switch (vector) {
+	case X86_TRAP_PF:
+		return EXC_PAGE_FAULT;
+	case X86_TRAP_DE:
+	case X86_TRAP_TS:
+	case X86_TRAP_NP:
+	case X86_TRAP_SS:
+	case X86_TRAP_GP:
+		return EXC_CONTRIBUTORY;
+	default:
+		return EXC_BENIGN;
+	}
+}
+
+static void triple_fault(struct rl_vcpu *vcpu)
+{
+	rl_clear_events(vcpu);
+	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	rl_request(vcpu, RL_REQ_EXIT_USER);
+}
+
+static void queue(struct rl_vcpu *vcpu, struct rl_exception new)
+{
+	struct rl_exception *cur = &vcpu->exception;
+	enum exception_class first, second;
+
+	rl_request(vcpu, RL_REQ_EVENT);
+	if (!cur->pending && !cur->injected) {
+		*cur = new;
+		return;
+	}
+	if (cur->vector == X86_TRAP_DF) {
+		triple_fault(vcpu);
+		return;
+	}
+	first = classify(cur->vector);
+	second = classify(new.vector);
+	if ((first == EXC_CONTRIBUTORY && second == EXC_CONTRIBUTORY) ||
+	    (first == EXC_PAGE_FAULT && second != EXC_BENIGN))
+		*cur = (struct rl_exception) { .pending = true, .vector = X86_TRAP_DF,
+					       .has_error = true };
+	else
+		*cur = new;
+}
+
+void rl_queue_exception(struct rl_vcpu *vcpu, u8 vector)
+{
+	queue(vcpu, (struct rl_exception) { .pending = true, .vector = vector });
+}
+
+void rl_queue_exception_e(struct rl_vcpu *vcpu, u8 vector, u32 error_code)
+{
+	queue(vcpu, (struct rl_exception) { .pending = true, .vector = vector,
+					    .has_error = true, .error_code = error_code });
+}
+
+/* #DB: @payload holds the bits to be set in DR6. */
+void rl_queue_exception_p(struct rl_vcpu *vcpu, u8 vector, u64 payload)
+{
+	queue(vcpu, (struct rl_exception) { .pending = true, .vector = vector,
+					    .has_payload = true, .payload = payload });
+}
+
+void rl_queue_page_fault(struct rl_vcpu *vcpu, u32 error_code, gva_t cr2)
+{
+	queue(vcpu, (struct rl_exception) { .pending = true, .vector = X86_TRAP_PF,
+					    .has_error = true, .error_code = error_code,
+					    .has_payload = true, .payload = cr2 });
+}
+
+/*
+ * The backend found the event in the exit information: its delivery began and
+ * did not end.
+ */
+void rl_requeue_exception(struct rl_vcpu *vcpu, u8 vector, bool has_error, u32 error_code)
+{
+	vcpu->exception = (struct rl_exception) { .injected = true, .vector = vector,
+						  .has_error = has_error,
+						  .error_code = error_code };
+	rl_request(vcpu, RL_REQ_EVENT);
+}
+
+void rl_requeue_interrupt(struct rl_vcpu *vcpu, u8 vector, bool soft)
+{
+	vcpu->interrupt.injected = true;
+	vcpu->interrupt.soft = soft;
+	vcpu->interrupt.vector = vector;
+	rl_request(vcpu, RL_REQ_EVENT);
+}
+
+void rl_requeue_nmi(struct rl_vcpu *vcpu)
+{
+	vcpu->nmi_injected = true;
+	rl_request(vcpu, RL_REQ_EVENT);
+}
+
+/**
+ * rl_event_delivered() - The entry fields' event is the guest's now
+ * @vcpu: the vCPU
+ *
+ * The backend calls it after each run that had vcpu->entry_event set, before
+ * it looks for an interrupted delivery. [i]
+ */
+void rl_event_delivered(struct rl_vcpu *vcpu)
+{
+	vcpu->entry_event = false;
+	vcpu->exception.injected = false;
+	vcpu->interrupt.injected = false;
+	vcpu->nmi_injected = false;
+}
+
+void rl_clear_events(struct rl_vcpu *vcpu)
+{
+	vcpu->exception = (struct rl_exception) {};
+	vcpu->interrupt.injected = false;
+	vcpu->nmi_injected = false;
+}
+
+bool rl_event_pending(struct rl_vcpu *vcpu)
+{
+	return vcpu->exception.pending || vcpu->exception.injected ||
+	       vcpu->interrupt.injected || vcpu->nmi_injected;
+}
+
+/* An NMI from anywhere. Context: any but NMI. */
+void rl_queue_nmi(struct rl_vcpu *vcpu)
+{
+	atomic_inc(&vcpu->nmi_queued);
+	rl_request(vcpu, RL_REQ_EVENT);
+	rl_vcpu_kick(vcpu);
+}
+
+/*
+ * A CPU remembers one NMI while it handles one; a second one may be pending
+ * only when none is blocked.
+ */
+static void collect_nmis(struct rl_vcpu *vcpu)
+{
+	int limit = 2;
+
+	if (!atomic_read(&vcpu->nmi_queued))
+		return;
+	if (rl_ops->get_nmi_mask(vcpu) || vcpu->nmi_injected)
+		limit = 1;
+	vcpu->nmi_pending = min(vcpu->nmi_pending + atomic_xchg(&vcpu->nmi_queued, 0), limit);
+}
+
+/*
+ * DR6: bits 31:16 and 11:4 read as ones (RTM and bus lock are not offered), the
+ * others are causes.
+ */
+#define DR6_ONES	0xffff0ff0u
+#define DR6_CAUSES	0x0000e00fu
+#define DR6_B0_TO_B3	0xful
+
+/**
+ * rl_deliver_payload() - Put an exception's payload where the handler looks
+ * @vcpu: loaded
+ *
+ * CR2, or DR6 and DR7; as late as possible, for user space may see the
+ * exception pending first. The payload of #DB has the layout of VMX's pending
+ * debug exceptions (SDM Vol 3C, "Guest Non-Register State"), with an
+ * enabled-breakpoint bit 12 that DR6 lacks. A cause replaces B0-B3 and adds to
+ * the rest.
+ */
+void rl_deliver_payload(struct rl_vcpu *vcpu)
+{
+	struct rl_exception *exc = &vcpu->exception;
+
+	if (!exc->has_payload)
+		return;
+	if (exc->vector == X86_TRAP_PF) {
+		vcpu->cr2 = exc->payload;
+	} else if (exc->vector == X86_TRAP_DB) {
+		vcpu->dr6 &= ~DR6_B0_TO_B3;
+		vcpu->dr6 |= DR6_ONES | (exc->payload & DR6_CAUSES);
+		if (vcpu->dr7 & RL_DR7_GD) {
+			vcpu->dr7 &= ~RL_DR7_GD;
+			rl_update_dr(vcpu);
+		}
+	}
+	exc->has_payload = false;
+	exc->payload = 0;
+}
+
+static void inject_exception(struct rl_vcpu *vcpu)
+{
+	struct rl_exception *exc = &vcpu->exception;
+
+	if (exc->pending) {
+		/* Faults restart the instruction: RF keeps its breakpoint quiet the second time. */
+		if (exc->vector != X86_TRAP_DB && exc->vector != X86_TRAP_BP &&
+		    exc->vector != X86_TRAP_OF)
+			rl_rflags_write(vcpu, rl_rflags_read(vcpu) | X86_EFLAGS_RF);
+		rl_deliver_payload(vcpu);
+		exc->pending = false;
+		exc->injected = true;
+		vcpu->stat.injected_exceptions++;
+	}
+	/* Real mode pushes no error codes: SDM Vol 3B, "Interrupt and Exception Handling". */
+	rl_ops->inject(vcpu, RL_EVENT_EXCEPTION, exc->vector,
+		       exc->has_error && rl_is_protected(vcpu), exc->error_code);
+}
+
+/**
+ * rl_irq_waiting() - Is there an interrupt that the controllers would deliver?
+ * @vcpu: the vCPU
+ */
+bool rl_irq_waiting(struct rl_vcpu *vcpu)
+{
+	if (!vcpu->lapic)
+		return vcpu->interrupt.injected;
+	return rl_lapic_pending(vcpu) >= 0 ||
+	       (rl_lapic_extint_ok(vcpu) && rl_pic_pending(vcpu));
+}
+
+/* INTA: take the vector from the controller that has one. */
+static int acknowledge_irq(struct rl_vcpu *vcpu)
+{
+	int vector;
+
+	if (rl_lapic_extint_ok(vcpu) && rl_pic_pending(vcpu))
+		return rl_pic_ack(vcpu);
+	vector = rl_lapic_pending(vcpu);
+	if (vector >= 0)
+		rl_lapic_accept(vcpu, vector);
+	return vector;
+}
+
+static void inject_irq(struct rl_vcpu *vcpu)
+{
+	int vector = acknowledge_irq(vcpu);
+
+	if (vector < 0)
+		return;
+	vcpu->interrupt.injected = true;
+	vcpu->interrupt.soft = false;
+	vcpu->interrupt.vector = vector;
+	vcpu->stat.injected_irqs++;
+	vcpu->entry_event = true;
+	rl_ops->inject(vcpu, RL_EVENT_INTR, vector, false, 0);
+}
+
+/**
+ * rl_event_inject() - Choose what the next entry delivers
+ * @vcpu: the vCPU
+ *
+ * On RL_REQ_EVENT, right before the entry, IRQs off. What does not go in asks
+ * for an exit when it could.
+ */
+void rl_event_inject(struct rl_vcpu *vcpu)
+{
+	bool busy = true;
+
+	collect_nmis(vcpu);
+	if (vcpu->lapic)
+		rl_lapic_sync_tpr(vcpu);
+
+	if (vcpu->exception.injected || vcpu->exception.pending)
+		inject_exception(vcpu);
+	else if (vcpu->nmi_injected)
+		rl_ops->inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
+	else if (vcpu->interrupt.injected)
+		rl_ops->inject(vcpu, vcpu->interrupt.soft ? RL_EVENT_SOFT_INT : RL_EVENT_INTR,
+			       vcpu->interrupt.vector, false, 0);
+	else
+		busy = false;
+	vcpu->entry_event = busy;
+
+	if (vcpu->nmi_pending) {
+		if (!busy && rl_ops->nmi_allowed(vcpu)) {
+			vcpu->nmi_pending--;
+			vcpu->nmi_injected = true;
+			vcpu->stat.injected_nmis++;
+			vcpu->entry_event = busy = true;
+			rl_ops->inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
+		}
+		if (vcpu->nmi_pending)
+			rl_ops->enable_nmi_window(vcpu);
+	}
+
+	if (!vcpu->lapic) {
+		if (READ_ONCE(vcpu->run->request_interrupt_window) &&
+		    (busy || !rl_ops->intr_allowed(vcpu)))
+			rl_ops->enable_intr_window(vcpu);
+		return;
+	}
+	if (!rl_irq_waiting(vcpu))
+		return;
+	if (!busy && rl_ops->intr_allowed(vcpu))
+		inject_irq(vcpu);
+	if (rl_irq_waiting(vcpu))
+		rl_ops->enable_intr_window(vcpu);
+}

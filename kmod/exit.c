@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What to do for each exit, in terms both vendors share.
+ *
+ * Owns:    the handlers.
+ * Touches: cpu/, irq/, mm/, bus.h for the work; insn.c for instructions.
+ * Locks:   the vCPU's thread; vm->srcu where memory or buses are looked up.
+ *
+ * rl_handle_exit_fast() runs with IRQs off right behind the world switch and
+ * does what takes no sleep and no user space. What it leaves alone comes to
+ * rl_handle_exit() with everything on. A fast handler that gives up has
+ * changed nothing.
+ */
+#include <asm/apicdef.h>
+#include <uapi/linux/kvm_para.h>
+#include <asm/msr-index.h>
+#include <asm/trapnr.h>
+#include <asm/debugreg.h>
+
+#include "cpu/cpu.h"
+#include "insn.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/**
+ * rl_skip_insn() - Go on behind the instruction that exited
+ * @vcpu: the vCPU
+ *
+ * vcpu->exit.insn_len must be known (rl_insn_length()).
+ */
+void rl_skip_insn(struct rl_vcpu *vcpu)
+{
+	unsigned long rip = rl_rip_read(vcpu) + vcpu->exit.insn_len;
+
+	/* Wrapping at 4 GiB is for code that is not 64-bit: rare enough to look. */
+	if (unlikely((rip >> 32) && !rl_is_64bit_code(vcpu)))
+		rip = (u32)rip;
+	rl_rip_write(vcpu, rip);
+	rl_ops->set_shadow(vcpu, 0);
+	if (unlikely(rl_rflags_read(vcpu) & X86_EFLAGS_TF))
+		rl_singlestep_done(vcpu);
+}
+
+/**
+ * rl_singlestep_done() - An instruction that was carried out here ended with TF set
+ * @vcpu: the vCPU
+ */
+void rl_singlestep_done(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (!(vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)) {
+		rl_queue_exception_p(vcpu, X86_TRAP_DB, DR_STEP);
+		return;
+	}
+	run->exit_reason = KVM_EXIT_DEBUG;
+	run->debug.arch.exception = X86_TRAP_DB;
+	run->debug.arch.pc = rl_linear_rip(vcpu);
+	run->debug.arch.dr6 = DR_STEP | DR6_RESERVED;
+	run->debug.arch.dr7 = vcpu->dr7;
+	rl_request(vcpu, RL_REQ_EXIT_USER);
+}
+
+/* Length known, or found in memory. Anything else than 0: see rl_insn_length(). */
+static inline int need_length(struct rl_vcpu *vcpu, bool atomic)
+{
+	return likely(vcpu->exit.insn_len) ? 0 : rl_insn_length(vcpu, atomic);
+}
+
+static void do_cpuid(struct rl_vcpu *vcpu)
+{
+	u32 eax = vcpu->regs[RL_RAX], ebx, ecx = vcpu->regs[RL_RCX], edx;
+
+	rl_cpuid_exec(vcpu, &eax, &ebx, &ecx, &edx);
+	vcpu->regs[RL_RAX] = eax;
+	vcpu->regs[RL_RBX] = ebx;
+	vcpu->regs[RL_RCX] = ecx;
+	vcpu->regs[RL_RDX] = edx;
+}
+
+static void set_edx_eax(struct rl_vcpu *vcpu, u64 val)
+{
+	vcpu->regs[RL_RAX] = (u32)val;
+	vcpu->regs[RL_RDX] = val >> 32;
+}
+
+/* MSRs that guests touch all the time and that need nothing but the vCPU. */
+static bool msr_is_fast(u32 index, bool write)
+{
+	if (index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE)
+		return true;
+	return !write && index == MSR_IA32_APICBASE;
+}
+
+static bool fast_msr(struct rl_vcpu *vcpu)
+{
+	u32 index = vcpu->regs[RL_RCX];
+	u64 val;
+
+	if (!msr_is_fast(index, vcpu->exit.msr.write) || need_length(vcpu, true))
+		return false;
+	if (vcpu->exit.msr.write) {
+		if (rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false)) {
+			RL_GP(vcpu);
+			return true;
+		}
+	} else {
+		if (rl_msr_get(vcpu, index, &val, false)) {
+			RL_GP(vcpu);
+			return true;
+		}
+		set_edx_eax(vcpu, val);
+	}
+	rl_skip_insn(vcpu);
+	return true;
+}
+
+static int bus_io(struct rl_vcpu *vcpu)
+{
+	struct rl_vm *vm = vcpu->vm;
+	int size = vcpu->exit.io.size;
+	u32 val = 0;
+	int idx, r;
+
+	idx = srcu_read_lock(&vm->srcu);
+	if (vcpu->exit.io.in) {
+		r = rl_bus_read(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
+		if (!r)
+			rl_pio_result(vcpu, size, val);
+	} else {
+		val = vcpu->regs[RL_RAX];
+		r = rl_bus_write(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
+	}
+	srcu_read_unlock(&vm->srcu, idx);
+	return r;
+}
+
+static bool fast_io(struct rl_vcpu *vcpu)
+{
+	if (vcpu->exit.io.string || need_length(vcpu, true) || bus_io(vcpu))
+		return false;
+	rl_skip_insn(vcpu);
+	return true;
+}
+
+/**
+ * rl_handle_exit_fast() - Deal with an exit with interrupts still off
+ * @vcpu: the vCPU
+ *
+ * Return: true when the guest can go on.
+ */
+bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
+{
+	vcpu->stat.exits[vcpu->exit.kind]++;
+	switch (vcpu->exit.kind) {
+	case RL_EXIT_NONE:
+		return true;
+	case RL_EXIT_CPUID:
+		if (need_length(vcpu, true))
+			return false;
+		do_cpuid(vcpu);
+		rl_skip_insn(vcpu);
+		return true;
+	case RL_EXIT_MSR:
+		return fast_msr(vcpu);
+	case RL_EXIT_IO:
+		return fast_io(vcpu);
+	case RL_EXIT_FAULT:
+		return rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
+	case RL_EXIT_INTR_WINDOW:
+	case RL_EXIT_NMI_WINDOW:
+	case RL_EXIT_TPR_BELOW:
+		rl_request(vcpu, RL_REQ_EVENT);
+		return vcpu->lapic;
+	default:
+		return false;
+	}
+}
+
+/* Slow handlers: RL_RESUME, RL_EXIT_USER or -errno. */
+
+static int skip(struct rl_vcpu *vcpu)
+{
+	int r = need_length(vcpu, false);
+
+	if (r)
+		return r < 0 ? r : RL_RESUME;	/* > 0: a fault is queued instead */
+	rl_skip_insn(vcpu);
+	return RL_RESUME;
+}
+
+static int exit_none(struct rl_vcpu *vcpu)
+{
+	return RL_RESUME;
+}
+
+static int exit_cpuid(struct rl_vcpu *vcpu)
+{
+	int r = need_length(vcpu, false);
+
+	if (r)
+		return r < 0 ? r : RL_RESUME;
+	do_cpuid(vcpu);
+	rl_skip_insn(vcpu);
+	return RL_RESUME;
+}
+
+static int exit_hlt(struct rl_vcpu *vcpu)
+{
+	int r = skip(vcpu);
+
+	if (r != RL_RESUME)
+		return r;
+	if (vcpu->lapic) {
+		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_HALTED);
+		return RL_RESUME;
+	}
+	vcpu->run->exit_reason = KVM_EXIT_HLT;
+	return RL_EXIT_USER;
+}
+
+static int complete_out(struct rl_vcpu *vcpu)
+{
+	return skip(vcpu);
+}
+
+static int complete_in(struct rl_vcpu *vcpu)
+{
+	u32 val = 0;
+
+	memcpy(&val, vcpu->pio_data, vcpu->pio.size);
+	rl_pio_result(vcpu, vcpu->pio.size, val);
+	return skip(vcpu);
+}
+
+/* The fast path found no device in the kernel, or it is a string. */
+static int exit_io(struct rl_vcpu *vcpu)
+{
+	u32 val = vcpu->regs[RL_RAX];
+	int r;
+
+	if (vcpu->exit.io.string)
+		return rl_emulate(vcpu);
+	r = need_length(vcpu, false);
+	if (r)
+		return r < 0 ? r : RL_RESUME;
+	if (!bus_io(vcpu)) {
+		rl_skip_insn(vcpu);
+		return RL_RESUME;
+	}
+	if (!vcpu->exit.io.in)
+		memcpy(vcpu->pio_data, &val, vcpu->exit.io.size);
+	vcpu->complete = vcpu->exit.io.in ? complete_in : complete_out;
+	return rl_pio_user(vcpu, vcpu->exit.io.port, vcpu->exit.io.size,
+			   vcpu->exit.io.in, 1);
+}
+
+static int exit_msr(struct rl_vcpu *vcpu)
+{
+	u32 index = vcpu->regs[RL_RCX];
+	u64 val;
+	int r;
+
+	r = need_length(vcpu, false);
+	if (r)
+		return r < 0 ? r : RL_RESUME;
+	if (vcpu->exit.msr.write) {
+		r = rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false);
+	} else {
+		r = rl_msr_get(vcpu, index, &val, false);
+		if (!r)
+			set_edx_eax(vcpu, val);
+	}
+	if (r < 0)
+		return r;
+	if (r)
+		RL_GP(vcpu);
+	else
+		rl_skip_insn(vcpu);
+	return RL_RESUME;
+}
+
+static int cr_write(struct rl_vcpu *vcpu, int cr, unsigned long val)
+{
+	switch (cr) {
+	case 0:
+		return rl_set_cr0(vcpu, val);
+	case 3:
+		return rl_set_cr3(vcpu, val);
+	case 4:
+		return rl_set_cr4(vcpu, val);
+	default:
+		return rl_set_cr8(vcpu, val);
+	}
+}
+
+static unsigned long cr_read(struct rl_vcpu *vcpu, int cr)
+{
+	switch (cr) {
+	case 0:
+		return rl_cr0_read(vcpu);
+	case 3:
+		return rl_cr3_read(vcpu);
+	case 4:
+		return rl_cr4_read(vcpu);
+	default:
+		return rl_get_cr8(vcpu);
+	}
+}
+
+static int exit_cr(struct rl_vcpu *vcpu)
+{
+	int cr = vcpu->exit.cr.cr, gpr = vcpu->exit.cr.gpr;
+	unsigned long val;
+	u8 old_cr8;
+
+	if (!vcpu->exit.cr.decoded)
+		return rl_emulate(vcpu);
+	if (!vcpu->exit.cr.write) {
+		rl_gpr_write(vcpu, gpr, cr_read(vcpu, cr));
+		return skip(vcpu);
+	}
+	val = rl_gpr_read(vcpu, gpr);
+	if (!rl_is_64bit_code(vcpu))
+		val = (u32)val;
+	old_cr8 = rl_get_cr8(vcpu);
+	if (cr_write(vcpu, cr, val)) {
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	if (cr == 8 && !vcpu->lapic && rl_get_cr8(vcpu) < old_cr8) {
+		/* User space's APIC may have something that is deliverable now. */
+		skip(vcpu);
+		vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
+		return RL_EXIT_USER;
+	}
+	return skip(vcpu);
+}
+
+static int exit_dr(struct rl_vcpu *vcpu)
+{
+	int fault;
+	u64 val;
+
+	if (rl_ops->get_cpl(vcpu)) {
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	/*
+	 * A guest that uses its debug registers goes on to use them: let it
+	 * have them without exits until it is next scheduled out.
+	 */
+	if (!vcpu->guest_debug && !(vcpu->dr7 & RL_DR7_GD)) {
+		vcpu->own_debug = true;
+		rl_ops->update_debug(vcpu);
+		return RL_RESUME;
+	}
+	if (!vcpu->exit.dr.decoded)
+		return rl_emulate(vcpu);
+	if (vcpu->exit.dr.write) {
+		fault = rl_set_dr(vcpu, vcpu->exit.dr.dr, rl_gpr_read(vcpu, vcpu->exit.dr.gpr));
+	} else {
+		fault = rl_get_dr(vcpu, vcpu->exit.dr.dr, &val);
+		if (!fault)
+			rl_gpr_write(vcpu, vcpu->exit.dr.gpr, val);
+	}
+	if (fault) {
+		rl_dr_fault(vcpu, fault);
+		return RL_RESUME;
+	}
+	return skip(vcpu);
+}
+
+static int exit_fault(struct rl_vcpu *vcpu)
+{
+	int r = rl_mmu_fault(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
+
+	switch (r) {
+	case RL_MMU_FIXED:
+	case RL_MMU_RETRY:
+		return RL_RESUME;
+	case RL_MMU_MMIO:
+		return rl_emulate(vcpu);
+	default:
+		return r;
+	}
+}
+
+static int debug_exit(struct rl_vcpu *vcpu, u64 dr6)
+{
+	vcpu->run->exit_reason = KVM_EXIT_DEBUG;
+	vcpu->run->debug.arch.exception = vcpu->exit.exc.vector;
+	vcpu->run->debug.arch.pc = rl_linear_rip(vcpu);
+	vcpu->run->debug.arch.dr6 = dr6 | DR6_RESERVED;
+	vcpu->run->debug.arch.dr7 = vcpu->guest_debug_dr7;
+	return RL_EXIT_USER;
+}
+
+static int exit_exception(struct rl_vcpu *vcpu)
+{
+	u8 vector = vcpu->exit.exc.vector;
+
+	if (vector == X86_TRAP_DB) {
+		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
+			return debug_exit(vcpu, vcpu->exit.exc.payload);
+		rl_queue_exception_p(vcpu, vector, vcpu->exit.exc.payload & ~DR6_RESERVED);
+		return RL_RESUME;
+	}
+	if (vector == X86_TRAP_BP && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
+		return debug_exit(vcpu, vcpu->dr6);
+	if (vector == X86_TRAP_BP || vector == X86_TRAP_OF) {
+		int r = skip(vcpu);
+
+		if (r != RL_RESUME)
+			return r;
+	}
+	if (vcpu->exit.exc.has_error)
+		rl_queue_exception_e(vcpu, vector, vcpu->exit.exc.error_code);
+	else
+		rl_queue_exception(vcpu, vector);
+	return RL_RESUME;
+}
+
+static int exit_window(struct rl_vcpu *vcpu)
+{
+	/* run_loop() tells user space when it is user space that waits. */
+	rl_request(vcpu, RL_REQ_EVENT);
+	return RL_RESUME;
+}
+
+static int exit_shutdown(struct rl_vcpu *vcpu)
+{
+	if (rl_caps.shutdown_clobbers)
+		rl_vcpu_reset(vcpu, true);
+	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	return RL_EXIT_USER;
+}
+
+/* No paravirtual call is announced but the one that needs no announcement. */
+static int exit_hypercall(struct rl_vcpu *vcpu)
+{
+	long ret = -KVM_ENOSYS;
+
+	if (rl_ops->get_cpl(vcpu))
+		ret = -KVM_EPERM;
+	else if (vcpu->regs[RL_RAX] == KVM_HC_VAPIC_POLL_IRQ)
+		ret = 0;
+	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
+	return skip(vcpu);
+}
+
+static int exit_pause(struct rl_vcpu *vcpu)
+{
+	rl_vcpu_yield_to_peer(vcpu);
+	return rl_caps.pause_skips ? skip(vcpu) : RL_RESUME;
+}
+
+static int exit_xsetbv(struct rl_vcpu *vcpu)
+{
+	if (rl_ops->get_cpl(vcpu) || (u32)vcpu->regs[RL_RCX] ||
+	    rl_set_xcr0(vcpu, rl_edx_eax(vcpu))) {
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	return skip(vcpu);
+}
+
+/* There is no PMU. */
+static int exit_rdpmc(struct rl_vcpu *vcpu)
+{
+	RL_GP(vcpu);
+	return RL_RESUME;
+}
+
+static int exit_undefined(struct rl_vcpu *vcpu)
+{
+	rl_queue_exception(vcpu, X86_TRAP_UD);
+	return RL_RESUME;
+}
+
+static int exit_apic_write(struct rl_vcpu *vcpu)
+{
+	rl_lapic_write_trap(vcpu, vcpu->exit.apic.offset);
+	return RL_RESUME;
+}
+
+static int exit_eoi_induced(struct rl_vcpu *vcpu)
+{
+	rl_lapic_eoi_induced(vcpu, vcpu->exit.apic.offset);
+	return RL_RESUME;
+}
+
+static int exit_fail_entry(struct rl_vcpu *vcpu)
+{
+	vcpu->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+	vcpu->run->fail_entry.hardware_entry_failure_reason = vcpu->exit.fail.reason;
+	vcpu->run->fail_entry.cpu = raw_smp_processor_id();
+	return RL_EXIT_USER;
+}
+
+static int exit_unknown(struct rl_vcpu *vcpu)
+{
+	pr_debug_ratelimited("vCPU %u: unexpected exit %#llx\n", vcpu->id, vcpu->exit.hw_reason);
+	return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON);
+}
+
+static int exit_step(struct rl_vcpu *vcpu)
+{
+	rl_singlestep_done(vcpu);
+	return RL_RESUME;
+}
+
+static int exit_timer(struct rl_vcpu *vcpu)
+{
+	rl_lapic_timer_fired(vcpu);
+	return RL_RESUME;
+}
+
+static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
+	[RL_EXIT_NONE]		= exit_none,
+	[RL_EXIT_INTR]		= exit_none,
+	[RL_EXIT_CPUID]		= exit_cpuid,
+	[RL_EXIT_HLT]		= exit_hlt,
+	[RL_EXIT_IO]		= exit_io,
+	[RL_EXIT_MSR]		= exit_msr,
+	[RL_EXIT_CR]		= exit_cr,
+	[RL_EXIT_DR]		= exit_dr,
+	[RL_EXIT_FAULT]		= exit_fault,
+	[RL_EXIT_EXCEPTION]	= exit_exception,
+	[RL_EXIT_INTR_WINDOW]	= exit_window,
+	[RL_EXIT_NMI_WINDOW]	= exit_window,
+	[RL_EXIT_SHUTDOWN]	= exit_shutdown,
+	[RL_EXIT_HYPERCALL]	= exit_hypercall,
+	[RL_EXIT_PAUSE]		= exit_pause,
+	[RL_EXIT_MONITOR]	= skip,
+	[RL_EXIT_MWAIT]		= skip,
+	[RL_EXIT_WBINVD]	= skip,
+	[RL_EXIT_XSETBV]	= exit_xsetbv,
+	[RL_EXIT_RDPMC]		= exit_rdpmc,
+	[RL_EXIT_RDTSC]		= rl_emulate,
+	[RL_EXIT_TASK_SWITCH]	= exit_unknown,
+	[RL_EXIT_UNDEFINED]	= exit_undefined,
+	[RL_EXIT_APIC_WRITE]	= exit_apic_write,
+	[RL_EXIT_EOI_INDUCED]	= exit_eoi_induced,
+	[RL_EXIT_TPR_BELOW]	= exit_window,
+	[RL_EXIT_STEP]		= exit_step,
+	[RL_EXIT_TIMER]		= exit_timer,
+	[RL_EXIT_EMULATE]	= rl_emulate,
+	[RL_EXIT_FAIL_ENTRY]	= exit_fail_entry,
+	[RL_EXIT_UNKNOWN]	= exit_unknown,
+};
+
+/**
+ * rl_handle_exit() - Deal with an exit that the fast path left alone
+ * @vcpu: the vCPU
+ *
+ * Context: vCPU's thread, loaded, may sleep.
+ * Return: RL_RESUME, RL_EXIT_USER with vcpu->run filled in, or -errno.
+ */
+int rl_handle_exit(struct rl_vcpu *vcpu)
+{
+	return handlers[vcpu->exit.kind](vcpu);
+}
+
+/* KVM_RUN after an exit to user space: finish what that exit was about. */
+int rl_complete_user_exit(struct rl_vcpu *vcpu)
+{
+	int (*complete)(struct rl_vcpu *vcpu) = vcpu->complete;
+
+	vcpu->complete = NULL;
+	return complete(vcpu);
+}

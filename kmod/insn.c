@@ -1,0 +1,854 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The instruction emulator's place in the kernel: how it reaches the guest's
+ * memory, devices and registers, and how accesses that user space carries out
+ * come back.
+ *
+ * Owns:    struct rl_insn, one a vCPU, made when it is first needed.
+ * Touches: cpu/emulate.h, mm/, bus.h, irq/ (the APIC page), struct kvm_run.
+ * Locks:   the vCPU's thread; takes vm->srcu.
+ *
+ * An instruction that reads a device is run again after every piece that user
+ * space delivered: what was read from devices is logged, and answered from the
+ * log the next time. Writes to devices come after the instruction has
+ * committed, so those are only queued, and leave one by one.
+ */
+#include <asm/trapnr.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+
+#include "cpu/cpu.h"
+#include "cpu/emulate.h"
+#include "insn.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/* 64 bytes over a page boundary make 9 pieces of 8; CMPS reads twice. */
+#define MAX_PIECES	20
+
+struct mmio_piece {
+	gpa_t gpa;
+	u8 len;
+	u8 data[8];
+};
+
+struct rl_insn {
+	struct rl_emul e;
+	struct rl_vcpu *vcpu;
+	struct mmio_piece reads[MAX_PIECES];	/* log of this instruction */
+	struct mmio_piece writes[MAX_PIECES];	/* queue behind it */
+	u8 nr_reads, pos;		/* of reads: filled, used by this run */
+	u8 nr_writes, sent;
+	bool pio_in_done;		/* vcpu->pio_data answers the next IN */
+	bool pio_out;			/* an OUT waits to leave */
+	bool hint;			/* exit.fault names the gpa of the data access */
+};
+
+static struct rl_insn *to_insn(struct rl_emul *e)
+{
+	return container_of(e, struct rl_insn, e);
+}
+
+static struct rl_vcpu *to_vcpu(struct rl_emul *e)
+{
+	return to_insn(e)->vcpu;
+}
+
+/* Guest memory at one linear address, up to the end of its page. */
+static enum rl_emul_result translate(struct rl_emul *e, u64 linear, unsigned int access,
+				     gpa_t *gpa)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	struct rl_exit *exit = &vcpu->exit;
+	struct rl_walk w;
+	u32 acc = 0;
+	int r;
+
+	/*
+	 * The exit said where the access goes. MOVS and CMPS have two operands
+	 * that this could mistake for each other.
+	 */
+	if (in->hint && !(access & RL_EMUL_FETCH) &&
+	    ((linear ^ exit->fault.gpa) & ~PAGE_MASK) == 0 &&
+	    !!(access & RL_EMUL_WRITE) == !!(exit->fault.access & RL_ACC_WRITE) &&
+	    (e->opcode & 0xfc) != 0xa4) {
+		*gpa = exit->fault.gpa;
+		return RL_EMUL_OK;
+	}
+	if (access & RL_EMUL_WRITE)
+		acc |= RL_ACC_WRITE;
+	if (access & RL_EMUL_FETCH)
+		acc |= RL_ACC_FETCH;
+	if (e->cpl == 3 && !(access & RL_EMUL_SUPER))
+		acc |= RL_ACC_USER;
+	r = rl_walk(vcpu, linear, acc, true, false, &w);
+	if (r)
+		return r == -EAGAIN ? RL_EMUL_RETRY : RL_EMUL_UNHANDLED;
+	if (w.fault) {
+		e->fault.vector = X86_TRAP_PF;
+		e->fault.has_error = true;
+		e->fault.error_code = w.error_code;
+		e->fault.cr2 = linear;
+		return RL_EMUL_FAULT;
+	}
+	*gpa = w.gpa;
+	return RL_EMUL_OK;
+}
+
+/* Is it memory that a plain access reaches? Writes to read-only slots do not. */
+static bool is_ram(struct rl_vcpu *vcpu, gpa_t gpa, bool write)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa))
+		return false;
+	return rl_gfn_to_hva(vcpu->vm, gpa >> PAGE_SHIFT, write) != 0;
+}
+
+static bool kernel_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa)) {
+		rl_lapic_mmio_read(vcpu, gpa, len, val);
+		return true;
+	}
+	return !rl_bus_read(vcpu, RL_BUS_MMIO, gpa, len, val);
+}
+
+static bool kernel_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa)) {
+		rl_lapic_mmio_write(vcpu, gpa, len, val);
+		return true;
+	}
+	return !rl_bus_write(vcpu, RL_BUS_MMIO, gpa, len, val);
+}
+
+/* Up to 8 bytes of a device: from the log, from the kernel, or user space first. */
+static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len)
+{
+	struct mmio_piece *p;
+
+	if (in->pos == MAX_PIECES)
+		return RL_EMUL_UNHANDLED;
+	p = &in->reads[in->pos];
+	if (in->pos < in->nr_reads) {
+		if (p->gpa != gpa || p->len != len)
+			return RL_EMUL_RETRY;	/* the guest rewrote the instruction */
+		memcpy(buf, p->data, len);
+		in->pos++;
+		return RL_EMUL_OK;
+	}
+	p->gpa = gpa;
+	p->len = len;
+	if (!kernel_mmio_read(in->vcpu, gpa, len, p->data))
+		return RL_EMUL_USER;
+	memcpy(buf, p->data, len);
+	in->pos++;
+	in->nr_reads++;
+	return RL_EMUL_OK;
+}
+
+static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len)
+{
+	enum rl_emul_result r = RL_EMUL_OK;
+	unsigned int n;
+
+	/* A slot without a host page behind it reads as a fault of user space's. */
+	if (is_ram(in->vcpu, gpa, false))
+		return rl_guest_read(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+	for (; len && r == RL_EMUL_OK; len -= n, gpa += n, buf += n) {
+		n = min(len, 8u);
+		r = read_piece(in, gpa, buf, n);
+	}
+	return r;
+}
+
+static enum rl_emul_result write_gpa(struct rl_insn *in, gpa_t gpa, const void *buf,
+				     unsigned int len)
+{
+	struct mmio_piece *p;
+	unsigned int n;
+
+	if (is_ram(in->vcpu, gpa, true))
+		return rl_guest_write(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+	for (; len; len -= n, gpa += n, buf += n) {
+		n = min(len, 8u);
+		if (!in->nr_writes && kernel_mmio_write(in->vcpu, gpa, n, buf))
+			continue;
+		if (in->nr_writes == MAX_PIECES)
+			return RL_EMUL_UNHANDLED;
+		p = &in->writes[in->nr_writes++];
+		p->gpa = gpa;
+		p->len = n;
+		memcpy(p->data, buf, n);
+		in->e.stop = true;
+	}
+	return RL_EMUL_OK;
+}
+
+static unsigned int in_page(u64 addr, unsigned int len)
+{
+	return min_t(unsigned int, len, PAGE_SIZE - (addr & ~PAGE_MASK));
+}
+
+static enum rl_emul_result op_read(struct rl_emul *e, u64 linear, void *buf, unsigned int len,
+				   unsigned int access)
+{
+	enum rl_emul_result r;
+	unsigned int n;
+	gpa_t gpa;
+
+	do {
+		n = in_page(linear, len);
+		r = translate(e, linear, access, &gpa);
+		if (r != RL_EMUL_OK || !len)
+			return r;
+		r = read_gpa(to_insn(e), gpa, buf, n);
+		linear += n;
+		buf += n;
+		len -= n;
+	} while (len && r == RL_EMUL_OK);
+	return r;
+}
+
+static enum rl_emul_result op_write(struct rl_emul *e, u64 linear, const void *buf,
+				    unsigned int len, unsigned int access)
+{
+	unsigned int n = in_page(linear, len);
+	enum rl_emul_result r;
+	gpa_t gpa, gpa2 = 0;
+
+	/* Both pages must be writable before the first byte changes. */
+	r = translate(e, linear, access | RL_EMUL_WRITE, &gpa);
+	if (r == RL_EMUL_OK && n < len)
+		r = translate(e, linear + n, access | RL_EMUL_WRITE, &gpa2);
+	if (r == RL_EMUL_OK)
+		r = write_gpa(to_insn(e), gpa, buf, n);
+	if (r == RL_EMUL_OK && n < len)
+		r = write_gpa(to_insn(e), gpa2, buf + n, len - n);
+	return r;
+}
+
+static enum rl_emul_result op_cmpxchg(struct rl_emul *e, u64 linear, const void *old,
+				      const void *new, unsigned int len, bool *ok)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	u64 expect = 0, val = 0;
+	enum rl_emul_result r;
+	gpa_t gpa;
+	int ret;
+
+	*ok = true;
+	/* Wider than 8 or unaligned: a split lock. Not atomic against other vCPUs. */
+	if (len > 8 || (linear & (len - 1)))
+		return op_write(e, linear, new, len, RL_EMUL_WRITE);
+	r = translate(e, linear, RL_EMUL_WRITE, &gpa);
+	if (r != RL_EMUL_OK)
+		return r;
+	if (!is_ram(vcpu, gpa, true))
+		return write_gpa(to_insn(e), gpa, new, len);
+	memcpy(&expect, old, len);
+	memcpy(&val, new, len);
+	ret = rl_guest_cmpxchg(vcpu->vm, gpa, &expect, val, len);
+	if (ret < 0)
+		return RL_EMUL_UNHANDLED;
+	*ok = !ret;
+	return RL_EMUL_OK;
+}
+
+static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size, void *buf,
+				 unsigned int count)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	unsigned int i;
+
+	if (in->pio_in_done && vcpu->pio.port == port && vcpu->pio.size == size) {
+		/* @buf is the page itself for INS; its content is the user's, read once here. */
+		count = min(count, vcpu->pio.count);
+		if (buf != vcpu->pio_data)
+			memcpy(buf, vcpu->pio_data, size * count);
+		return RL_EMUL_OK;
+	}
+	for (i = 0; i < count; i++) {
+		if (rl_bus_read(vcpu, RL_BUS_PIO, port, size, buf + i * size))
+			break;
+	}
+	/* Served by the kernel: a device there takes all of them. */
+	if (i == count)
+		return RL_EMUL_OK;
+	rl_pio_user(vcpu, port, size, true, count);
+	return RL_EMUL_USER;
+}
+
+static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size,
+				  const void *buf, unsigned int count)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, buf + i * size))
+			break;
+	}
+	if (i == count)
+		return RL_EMUL_OK;
+	if (buf != vcpu->pio_data)
+		memcpy(vcpu->pio_data, buf, size * count);
+	rl_pio_user(vcpu, port, size, false, count);
+	in->pio_out = true;
+	e->stop = true;
+	return RL_EMUL_OK;
+}
+
+static void op_get_seg(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out)
+{
+	struct kvm_segment s;
+
+	rl_ops->get_seg(to_vcpu(e), &s, seg);
+	out->base = s.base;
+	out->limit = s.limit;
+	out->sel = s.selector;
+	out->attr = s.type | s.s << 4 | s.dpl << RL_SEG_ATTR_DPL_SHIFT | s.present << 7 |
+		    s.avl << 12 | s.l << 13 | s.db << 14 | s.g << 15;
+	if (s.unusable)
+		out->attr &= ~RL_SEG_ATTR_P;
+}
+
+static void op_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val)
+{
+	struct kvm_segment s = {
+		.base = val->base,
+		.limit = val->limit,
+		.selector = val->sel,
+		.type = val->attr & RL_SEG_ATTR_TYPE,
+		.s = !!(val->attr & RL_SEG_ATTR_S),
+		.dpl = (val->attr >> RL_SEG_ATTR_DPL_SHIFT) & 3,
+		.present = !!(val->attr & RL_SEG_ATTR_P),
+		.avl = !!(val->attr & RL_SEG_ATTR_AVL),
+		.l = !!(val->attr & RL_SEG_ATTR_L),
+		.db = !!(val->attr & RL_SEG_ATTR_DB),
+		.g = !!(val->attr & RL_SEG_ATTR_G),
+		.unusable = !(val->attr & RL_SEG_ATTR_P),
+	};
+
+	rl_ops->set_seg(to_vcpu(e), &s, seg);
+}
+
+static void op_get_dtable(struct rl_emul *e, bool idt, struct rl_dtable *out)
+{
+	struct kvm_dtable dt;
+
+	rl_ops->get_dt(to_vcpu(e), &dt, idt);
+	out->base = dt.base;
+	out->limit = dt.limit;
+}
+
+static void op_set_dtable(struct rl_emul *e, bool idt, const struct rl_dtable *val)
+{
+	struct kvm_dtable dt = { .base = val->base, .limit = val->limit };
+
+	rl_ops->set_dt(to_vcpu(e), &dt, idt);
+}
+
+static u64 op_get_cr(struct rl_emul *e, unsigned int nr)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+
+	switch (nr) {
+	case 0:
+		return rl_cr0_read(vcpu);
+	case 2:
+		return vcpu->cr2;
+	case 3:
+		return rl_cr3_read(vcpu);
+	case 4:
+		return rl_cr4_read(vcpu);
+	default:
+		return rl_get_cr8(vcpu);
+	}
+}
+
+static enum rl_emul_result gp_if(struct rl_emul *e, int failed)
+{
+	return failed ? rl_emul_fault_code(e, X86_TRAP_GP, 0) : RL_EMUL_OK;
+}
+
+static enum rl_emul_result op_set_cr(struct rl_emul *e, unsigned int nr, u64 val)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	enum rl_emul_result r = RL_EMUL_OK;
+
+	switch (nr) {
+	case 0:
+		r = gp_if(e, rl_set_cr0(vcpu, val));
+		break;
+	case 2:
+		vcpu->cr2 = val;
+		break;
+	case 3:
+		r = gp_if(e, rl_set_cr3(vcpu, val));
+		break;
+	case 4:
+		r = gp_if(e, rl_set_cr4(vcpu, val));
+		break;
+	default:
+		r = gp_if(e, rl_set_cr8(vcpu, val));
+		break;
+	}
+	e->cr0 = rl_cr0_read(vcpu);
+	e->cr4 = rl_cr4_read(vcpu);
+	e->efer = vcpu->efer;
+	return r;
+}
+
+/* @vector as rl_get_dr() says; the cause of #DB is noted when it is queued. */
+static enum rl_emul_result dr_fault(struct rl_emul *e, int vector)
+{
+	if (!vector)
+		return RL_EMUL_OK;
+	return vector == X86_TRAP_GP ? rl_emul_fault_code(e, vector, 0) : rl_emul_fault(e, vector);
+}
+
+static enum rl_emul_result op_get_dr(struct rl_emul *e, unsigned int nr, u64 *val)
+{
+	return dr_fault(e, rl_get_dr(to_vcpu(e), nr, val));
+}
+
+static enum rl_emul_result op_set_dr(struct rl_emul *e, unsigned int nr, u64 val)
+{
+	return dr_fault(e, rl_set_dr(to_vcpu(e), nr, val));
+}
+
+static enum rl_emul_result op_rdmsr(struct rl_emul *e, u32 index, u64 *val)
+{
+	return gp_if(e, rl_msr_get(to_vcpu(e), index, val, false));
+}
+
+static enum rl_emul_result op_wrmsr(struct rl_emul *e, u32 index, u64 val)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	enum rl_emul_result r = gp_if(e, rl_msr_set(vcpu, index, val, false));
+
+	e->efer = vcpu->efer;
+	return r;
+}
+
+static enum rl_emul_result op_misc(struct rl_emul *e, enum rl_emul_misc what, u64 arg)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	u32 eax, ebx, ecx, edx;
+	u64 tsc;
+
+	switch (what) {
+	case RL_MISC_WBINVD:
+	case RL_MISC_INVD:
+	case RL_MISC_PAUSE:
+		return RL_EMUL_OK;
+	case RL_MISC_INVLPG:
+		rl_request(vcpu, RL_REQ_TLB_FLUSH);
+		return RL_EMUL_OK;
+	case RL_MISC_CPUID:
+		eax = vcpu->regs[RL_RAX];
+		ecx = vcpu->regs[RL_RCX];
+		rl_cpuid_exec(vcpu, &eax, &ebx, &ecx, &edx);
+		vcpu->regs[RL_RAX] = eax;
+		vcpu->regs[RL_RBX] = ebx;
+		vcpu->regs[RL_RCX] = ecx;
+		vcpu->regs[RL_RDX] = edx;
+		return RL_EMUL_OK;
+	case RL_MISC_RDTSCP:
+		vcpu->regs[RL_RCX] = (u32)vcpu->tsc_aux;
+		fallthrough;
+	case RL_MISC_RDTSC:
+		tsc = rl_guest_tsc(vcpu, rdtsc());
+		vcpu->regs[RL_RAX] = (u32)tsc;
+		vcpu->regs[RL_RDX] = tsc >> 32;
+		return RL_EMUL_OK;
+	case RL_MISC_HLT:
+		if (!vcpu->lapic)
+			return RL_EMUL_UNHANDLED;
+		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_HALTED);
+		return RL_EMUL_OK;
+	case RL_MISC_RDPMC:
+		return rl_emul_fault_code(e, X86_TRAP_GP, 0);
+	case RL_MISC_XSETBV:
+		return gp_if(e, (u32)vcpu->regs[RL_RCX] || rl_set_xcr0(vcpu, rl_edx_eax(vcpu)));
+	default:
+		return RL_EMUL_UNHANDLED;
+	}
+}
+
+static void op_xmm_read(struct rl_emul *e, unsigned int nr, void *buf)
+{
+	rl_xmm_read(to_vcpu(e), nr, buf);
+}
+
+static void op_xmm_write(struct rl_emul *e, unsigned int nr, const void *buf)
+{
+	rl_xmm_write(to_vcpu(e), nr, buf);
+}
+
+static const struct rl_emul_ops emul_ops = {
+	.read = op_read,
+	.write = op_write,
+	.cmpxchg = op_cmpxchg,
+	.in = op_in,
+	.out = op_out,
+	.get_seg = op_get_seg,
+	.set_seg = op_set_seg,
+	.get_dtable = op_get_dtable,
+	.set_dtable = op_set_dtable,
+	.get_cr = op_get_cr,
+	.set_cr = op_set_cr,
+	.get_dr = op_get_dr,
+	.set_dr = op_set_dr,
+	.rdmsr = op_rdmsr,
+	.wrmsr = op_wrmsr,
+	.misc = op_misc,
+	.xmm_read = op_xmm_read,
+	.xmm_write = op_xmm_write,
+};
+
+static struct rl_insn *get_insn(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = vcpu->insn;
+
+	if (likely(in))
+		return in;
+	in = kzalloc(sizeof(*in), GFP_KERNEL_ACCOUNT);
+	if (!in)
+		return NULL;
+	in->vcpu = vcpu;
+	in->e.ops = &emul_ops;
+	in->e.regs = vcpu->regs;
+	in->e.io_page = vcpu->pio_data;
+	vcpu->insn = in;
+	return in;
+}
+
+void rl_insn_free(struct rl_vcpu *vcpu)
+{
+	kfree(vcpu->insn);
+}
+
+static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+{
+	struct kvm_segment cs;
+
+	rl_need_reg(vcpu, RL_REG_RSP);
+	e->rip = rl_rip_read(vcpu);
+	e->rflags = rl_rflags_read(vcpu);
+	e->cr0 = rl_cr0_read(vcpu);
+	e->cr4 = rl_cr4_read(vcpu);
+	e->efer = vcpu->efer;
+	e->cpl = rl_ops->get_cpl(vcpu);
+	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
+	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer,
+			       (cs.l ? RL_SEG_ATTR_L : 0) | (cs.db ? RL_SEG_ATTR_DB : 0));
+	e->seg_valid = 0;
+	e->stop = false;
+}
+
+/**
+ * rl_internal_error() - Leave for user space: the guest did what we cannot do
+ * @vcpu: the vCPU
+ * @suberror: KVM_INTERNAL_ERROR_*
+ */
+int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = suberror;
+	if (suberror == KVM_INTERNAL_ERROR_EMULATION && vcpu->insn) {
+		struct rl_emul *e = &vcpu->insn->e;
+
+		run->emulation_failure.ndata = 1 + 2;
+		run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+		run->emulation_failure.insn_size = min_t(u8, e->fetched, RL_INSN_MAX);
+		memset(run->emulation_failure.insn_bytes, 0x90,
+		       sizeof(run->emulation_failure.insn_bytes));
+		memcpy(run->emulation_failure.insn_bytes, e->insn,
+		       min_t(u8, e->fetched, RL_INSN_MAX));
+	} else {
+		run->internal.ndata = 2;
+		run->internal.data[0] = vcpu->exit.hw_reason;
+		run->internal.data[1] = raw_smp_processor_id();
+	}
+	return RL_EXIT_USER;
+}
+
+/**
+ * rl_pio_user() - Describe a port access to user space
+ * @vcpu: the vCPU
+ * @port: I/O port
+ * @size: bytes per item
+ * @in: IN rather than OUT
+ * @count: number of items
+ *
+ * The data of an OUT is in vcpu->pio_data already.
+ */
+int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
+{
+	struct kvm_run *run = vcpu->run;
+
+	vcpu->pio.port = port;
+	vcpu->pio.size = size;
+	vcpu->pio.in = in;
+	vcpu->pio.count = count;
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
+	run->io.size = size;
+	run->io.port = port;
+	run->io.count = count;
+	run->io.data_offset = KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
+	return RL_EXIT_USER;
+}
+
+static int mmio_user(struct rl_vcpu *vcpu, const struct mmio_piece *p, bool write)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = p->gpa;
+	run->mmio.len = p->len;
+	run->mmio.is_write = write;
+	memset(run->mmio.data, 0, sizeof(run->mmio.data));
+	if (write)
+		memcpy(run->mmio.data, p->data, p->len);
+	return RL_EXIT_USER;
+}
+
+static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in);
+
+static int complete_read(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = vcpu->insn;
+	struct mmio_piece *p = &in->reads[in->nr_reads++];
+
+	memcpy(p->data, vcpu->run->mmio.data, p->len);
+	return run_insn(vcpu, in);
+}
+
+static int complete_in(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = vcpu->insn;
+
+	in->pio_in_done = true;
+	return run_insn(vcpu, in);
+}
+
+/* The next queued write; those that a kernel device takes need no exit. */
+static int send_writes(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = vcpu->insn;
+
+	while (in->sent < in->nr_writes) {
+		struct mmio_piece *p = &in->writes[in->sent++];
+		int idx = srcu_read_lock(&vcpu->vm->srcu);
+		bool done = in->sent > 1 && kernel_mmio_write(vcpu, p->gpa, p->len, p->data);
+
+		srcu_read_unlock(&vcpu->vm->srcu, idx);
+		if (done)
+			continue;
+		vcpu->complete = send_writes;
+		return mmio_user(vcpu, p, true);
+	}
+	return RL_RESUME;
+}
+
+static int complete_out(struct rl_vcpu *vcpu)
+{
+	return RL_RESUME;
+}
+
+static void queue_fault(struct rl_vcpu *vcpu, const struct rl_emul_fault *f)
+{
+	if (f->vector == X86_TRAP_PF)
+		rl_queue_page_fault(vcpu, f->error_code, f->cr2);
+	else if (f->vector == X86_TRAP_DB)
+		rl_dr_fault(vcpu, f->vector);	/* MOV DR under GD is the only one */
+	else if (f->has_error)
+		rl_queue_exception_e(vcpu, f->vector, f->error_code);
+	else
+		rl_queue_exception(vcpu, f->vector);
+}
+
+static void commit(struct rl_vcpu *vcpu, struct rl_emul *e)
+{
+	rl_rip_write(vcpu, e->rip);
+	rl_rflags_write(vcpu, e->rflags);
+	rl_set_dirty(vcpu, RL_REG_RSP);
+}
+
+static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
+{
+	enum rl_emul_result res;
+	struct rl_emul *e = &in->e;
+	int idx;
+
+	load_context(vcpu, e);
+	in->pos = 0;
+	in->nr_writes = in->sent = 0;
+	in->pio_out = false;
+	vcpu->stat.emulated++;
+	idx = srcu_read_lock(&vcpu->vm->srcu);
+	res = rl_emul_run(e);
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
+
+	switch (res) {
+	case RL_EMUL_OK:
+		commit(vcpu, e);
+		rl_ops->set_shadow(vcpu, e->shadow);
+		if (e->single_step)
+			rl_singlestep_done(vcpu);
+		if (in->pio_out) {
+			vcpu->complete = complete_out;
+			return RL_EXIT_USER;
+		}
+		return in->nr_writes ? send_writes(vcpu) : RL_RESUME;
+	case RL_EMUL_FAULT:
+		commit(vcpu, e);
+		queue_fault(vcpu, &e->fault);
+		return RL_RESUME;
+	case RL_EMUL_USER:
+		commit(vcpu, e);
+		if (vcpu->run->exit_reason == KVM_EXIT_IO) {
+			vcpu->complete = complete_in;
+			return RL_EXIT_USER;
+		}
+		vcpu->complete = complete_read;
+		return mmio_user(vcpu, &in->reads[in->nr_reads], false);
+	case RL_EMUL_RETRY:
+		commit(vcpu, e);
+		return RL_RESUME;
+	default:
+		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
+	}
+}
+
+/**
+ * rl_emulate() - Emulate the instruction at RIP
+ * @vcpu: the vCPU
+ *
+ * Context: vCPU's thread, loaded, may sleep.
+ * Return: RL_RESUME, RL_EXIT_USER, -ENOMEM.
+ */
+int rl_emulate(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = get_insn(vcpu);
+	struct rl_exit *exit = &vcpu->exit;
+
+	if (!in)
+		return -ENOMEM;
+	in->nr_reads = 0;
+	in->pio_in_done = false;
+	in->hint = exit->kind == RL_EXIT_FAULT && !(exit->fault.access & RL_ACC_WALK);
+	in->e.fetched = 0;
+	if (exit->kind == RL_EXIT_FAULT && exit->fault.bytes_len) {
+		in->e.fetched = min_t(u8, exit->fault.bytes_len, RL_INSN_MAX);
+		memcpy(in->e.insn, exit->fault.bytes, in->e.fetched);
+	}
+	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+	return run_insn(vcpu, in);
+}
+
+/* Opcodes behind the exits whose instruction has no operands to look at. */
+static int known_length(struct rl_vcpu *vcpu, const u8 *code, int len)
+{
+	if (len < 2 || code[0] != 0x0f)
+		return len && code[0] == 0xf4 && vcpu->exit.kind == RL_EXIT_HLT ? 1 : 0;
+	switch (vcpu->exit.kind) {
+	case RL_EXIT_CPUID:
+		return code[1] == 0xa2 ? 2 : 0;
+	case RL_EXIT_MSR:
+		return code[1] == (vcpu->exit.msr.write ? 0x30 : 0x32) ? 2 : 0;
+	default:
+		return 0;
+	}
+}
+
+/* Bytes at RIP up to the end of the page, at most @max; 0 when out of reach. */
+static int peek_code(struct rl_vcpu *vcpu, u8 *code, int max, bool atomic)
+{
+	struct rl_vm *vm = vcpu->vm;
+	gva_t linear = rl_linear_rip(vcpu);
+	struct rl_walk w;
+	int idx, n = 0;
+
+	idx = srcu_read_lock(&vm->srcu);
+	if (!rl_walk(vcpu, linear, RL_ACC_FETCH | (rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0),
+		     false, atomic, &w) && !w.fault) {
+		n = in_page(linear, max);
+		if (atomic ? rl_guest_read_atomic(vm, w.gpa, code, n) :
+			     rl_guest_read(vm, w.gpa, code, n))
+			n = 0;
+	}
+	srcu_read_unlock(&vm->srcu, idx);
+	return n;
+}
+
+/**
+ * rl_insn_length() - Find the length of the instruction that exited
+ * @vcpu: the vCPU
+ * @atomic: with IRQs off; gives up where it would have to sleep
+ *
+ * For CPUs that do not tell. Fills vcpu->exit.insn_len.
+ * Return: 0; 1 when the guest gets a fault instead (queued) or must run the
+ * instruction again; -EFAULT, -EAGAIN (@atomic), -ENOMEM.
+ */
+int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
+{
+	struct rl_insn *in;
+	u8 code[2];
+	int n, idx;
+
+	n = peek_code(vcpu, code, sizeof(code), atomic);
+	n = known_length(vcpu, code, n);
+	if (likely(n)) {
+		vcpu->exit.insn_len = n;
+		return 0;
+	}
+	if (atomic)
+		return -EAGAIN;
+
+	/* Prefixes, or an instruction over two pages: let the decoder look. */
+	in = get_insn(vcpu);
+	if (!in)
+		return -ENOMEM;
+	in->nr_reads = 0;
+	in->hint = false;
+	in->pos = 0;
+	in->e.fetched = 0;
+	load_context(vcpu, &in->e);
+	idx = srcu_read_lock(&vcpu->vm->srcu);
+	n = rl_emul_decode(&in->e);
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
+	switch (n) {
+	case RL_EMUL_OK:
+		vcpu->exit.insn_len = in->e.insn_len;
+		return 0;
+	case RL_EMUL_FAULT:
+		queue_fault(vcpu, &in->e.fault);
+		return 1;
+	case RL_EMUL_RETRY:
+		return 1;
+	default:
+		return -EFAULT;
+	}
+}
+
+/* An IN's result: AL and AX leave the rest of RAX alone, EAX clears it. */
+void rl_pio_result(struct rl_vcpu *vcpu, int size, u32 val)
+{
+	unsigned long rax = vcpu->regs[RL_RAX];
+
+	if (size == 1)
+		rax = (rax & ~0xfful) | (val & 0xff);
+	else if (size == 2)
+		rax = (rax & ~0xfffful) | (val & 0xffff);
+	else
+		rax = val;
+	vcpu->regs[RL_RAX] = rax;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The emulator's place in the kernel: see insn.c. */
+#ifndef RL_INSN_H
+#define RL_INSN_H
+
+#include "types.h"
+
+int rl_emulate(struct rl_vcpu *vcpu);
+int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
+void rl_insn_free(struct rl_vcpu *vcpu);
+int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count);
+int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror);
+
+#endif

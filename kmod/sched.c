@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A vCPU as something the host schedules: on and off the physical CPU, kicks,
+ * sleeping in HLT, directed yield.
+ *
+ * Owns:    vcpu->cpu, ->mode (with vcpu.c), ->wait, ->pid, ->notifier.
+ * Locks:   none of its own. vcpu->mode and vcpu->requests are ordered by full
+ *          barriers, as vcpu-requests.rst has it:
+ *
+ *            requester                      vCPU, IRQs off
+ *            set bit in requests            mode = IN_GUEST
+ *            smp_mb()                       smp_mb()
+ *            read mode: IN_GUEST? IPI       read requests: any? stay out
+ *
+ * Halt polling, rule: before it sleeps, a halted vCPU looks for a wake-up for
+ * up to halt_poll_ns, which grows (doubling from 10 us up to the module
+ * parameter) when a wake-up came just after the poll gave up and goes to
+ * nothing when sleeps are long. Cost: that much CPU time per halt, only while
+ * no other task wants the CPU.
+ */
+#include <linux/hw_breakpoint.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <linux/smp.h>
+#include <asm/debugreg.h>
+
+#include "cpu/cpu.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static unsigned int halt_poll_ns = 200000;
+module_param(halt_poll_ns, uint, 0644);
+MODULE_PARM_DESC(halt_poll_ns, "longest time a halted vCPU polls before it sleeps");
+
+#define HALT_POLL_START_NS	10000
+
+static void on_cpu(struct rl_vcpu *vcpu, int cpu)
+{
+	vcpu->cpu = cpu;
+	rl_ops->vcpu_load(vcpu, cpu);
+	rl_clock_load(vcpu, cpu);
+}
+
+static void off_cpu(struct rl_vcpu *vcpu)
+{
+	rl_clock_put(vcpu);
+	rl_ops->vcpu_put(vcpu);
+	vcpu->cpu = -1;
+}
+
+static void sched_in(struct preempt_notifier *pn, int cpu)
+{
+	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
+
+	WRITE_ONCE(vcpu->preempted, false);
+	on_cpu(vcpu, cpu);
+}
+
+static void sched_out(struct preempt_notifier *pn, struct task_struct *next)
+{
+	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
+
+	if (task_is_running(current))
+		WRITE_ONCE(vcpu->preempted, true);
+	off_cpu(vcpu);
+}
+
+static struct preempt_ops rl_preempt_ops = { .sched_in = sched_in, .sched_out = sched_out };
+
+void rl_sched_init(struct rl_vcpu *vcpu)
+{
+	preempt_notifier_init(&vcpu->notifier, &rl_preempt_ops);
+}
+
+void rl_sched_exit(struct rl_vcpu *vcpu)
+{
+	put_pid(rcu_dereference_protected(vcpu->pid, true));
+}
+
+/* The DR7 that counts while the guest runs. */
+static unsigned long effective_dr7(struct rl_vcpu *vcpu)
+{
+	return vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr7 : vcpu->dr7;
+}
+
+/**
+ * rl_debug_enter() - The guest's or its debugger's DR0-3 into the CPU, if any are in use
+ * @vcpu: the vCPU
+ *
+ * Context: preemption off until rl_debug_leave(). DR7 is the backend's.
+ */
+void rl_debug_enter(struct rl_vcpu *vcpu)
+{
+	if (likely(!vcpu->own_debug && !(effective_dr7(vcpu) & RL_DR7_ENABLES)))
+		return;
+	vcpu->debug_loaded = true;
+	set_debugreg(0, 7);
+	set_debugreg(vcpu->eff_db[0], 0);
+	set_debugreg(vcpu->eff_db[1], 1);
+	set_debugreg(vcpu->eff_db[2], 2);
+	set_debugreg(vcpu->eff_db[3], 3);
+}
+
+/* What the guest did to its debug registers is kept, the host's breakpoints are back. */
+void rl_debug_leave(struct rl_vcpu *vcpu)
+{
+	if (likely(!vcpu->debug_loaded))
+		return;
+	vcpu->debug_loaded = false;
+	if (vcpu->own_debug) {
+		vcpu->own_debug = false;
+		rl_ops->sync_debug(vcpu);
+		rl_update_dr(vcpu);
+	}
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
+}
+
+/* KVM_RUN from another thread than last time. */
+void rl_sched_new_thread(struct rl_vcpu *vcpu)
+{
+	struct pid *old = rcu_dereference_protected(vcpu->pid, lockdep_is_held(&vcpu->mutex));
+
+	rcu_assign_pointer(vcpu->pid, get_task_pid(current, PIDTYPE_PID));
+	if (old) {
+		synchronize_rcu();
+		put_pid(old);
+	}
+}
+
+/**
+ * rl_vcpu_load() - Put the vCPU's state on this CPU for the current thread
+ * @vcpu: the vCPU
+ *
+ * Context: vcpu->mutex held, may sleep. From here on the preempt notifiers
+ * follow the thread. Pairs with rl_vcpu_put().
+ */
+void rl_vcpu_load(struct rl_vcpu *vcpu)
+{
+	int cpu = get_cpu();
+
+	preempt_notifier_register(&vcpu->notifier);
+	on_cpu(vcpu, cpu);
+	put_cpu();
+}
+
+void rl_vcpu_put(struct rl_vcpu *vcpu)
+{
+	preempt_disable();
+	off_cpu(vcpu);
+	preempt_notifier_unregister(&vcpu->notifier);
+	preempt_enable();
+}
+
+bool rl_vcpu_wake(struct rl_vcpu *vcpu)
+{
+	if (rcuwait_wake_up(&vcpu->wait)) {
+		vcpu->stat.halt_wakeups++;
+		return true;
+	}
+	return false;
+}
+
+/**
+ * rl_vcpu_kick() - Make a vCPU look at its requests
+ * @vcpu: the vCPU
+ *
+ * Out of the guest by an IPI, or out of HLT. Context: any but NMI.
+ */
+void rl_vcpu_kick(struct rl_vcpu *vcpu)
+{
+	int me, cpu;
+
+	if (rl_vcpu_wake(vcpu))
+		return;
+	me = get_cpu();
+	/* See the table on top. */
+	smp_mb();
+	cpu = READ_ONCE(vcpu->cpu);
+	if (READ_ONCE(vcpu->mode) == RL_IN_GUEST && cpu != me && cpu >= 0)
+		smp_send_reschedule(cpu);
+	put_cpu();
+}
+
+static void ack_ipi(void *unused)
+{
+}
+
+/**
+ * rl_request_all() - A request to every vCPU of a VM
+ * @vm: the VM
+ * @req: which one
+ * @wait: return only when those in the guest have left it. IRQs must be on;
+ *	a spinlock may be held.
+ */
+void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait)
+{
+	struct rl_vcpu *vcpu;
+	int me, cpu, i;
+
+	me = get_cpu();
+	rl_for_each_vcpu(i, vcpu, vm) {
+		rl_request(vcpu, req);
+		if (!wait) {
+			rl_vcpu_kick(vcpu);
+			continue;
+		}
+		/* See the table on top. */
+		smp_mb();
+		cpu = READ_ONCE(vcpu->cpu);
+		if (READ_ONCE(vcpu->mode) != RL_OUTSIDE_GUEST && cpu >= 0 && cpu != me)
+			smp_call_function_single(cpu, ack_ipi, NULL, 1);
+	}
+	put_cpu();
+}
+
+/**
+ * rl_vcpu_runnable() - Would this vCPU do something if it had a CPU?
+ * @vcpu: the vCPU
+ *
+ * Context: any thread for a hint, the vCPU's own for the truth.
+ */
+bool rl_vcpu_runnable(struct rl_vcpu *vcpu)
+{
+	if (vcpu->mp_state == KVM_MP_STATE_RUNNABLE)
+		return true;
+	if (vcpu->lapic && rl_lapic_has_init_sipi(vcpu))
+		return true;
+	/* A vCPU that waits for INIT or SIPI wakes for nothing else. */
+	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
+		return false;
+	if (rl_request_test(vcpu, RL_REQ_UNHALT) || vcpu->exception.pending)
+		return true;
+	if (atomic_read(&vcpu->nmi_queued) ||
+	    (vcpu->nmi_pending && rl_ops->nmi_allowed(vcpu)))
+		return true;
+	if (rl_lapic_timer_pending(vcpu))
+		return true;
+	return rl_irq_waiting(vcpu) && rl_ops->intr_allowed(vcpu);
+}
+
+static bool wake_reason(struct rl_vcpu *vcpu)
+{
+	return rl_vcpu_runnable(vcpu) || signal_pending(current) ||
+	       rl_request_test(vcpu, RL_REQ_VM_DEAD) || rl_request_test(vcpu, RL_REQ_EXIT_USER) ||
+	       test_thread_flag(TIF_NOTIFY_RESUME);
+}
+
+static bool poll(struct rl_vcpu *vcpu, ktime_t start)
+{
+	while (!wake_reason(vcpu)) {
+		if (!single_task_running() || need_resched() ||
+		    ktime_to_ns(ktime_sub(ktime_get(), start)) >= vcpu->halt_poll_ns)
+			return false;
+		cpu_relax();
+	}
+	return true;
+}
+
+static void adapt_poll(struct rl_vcpu *vcpu, u64 slept_ns)
+{
+	unsigned int max = READ_ONCE(halt_poll_ns);
+
+	if (slept_ns > max)
+		vcpu->halt_poll_ns = 0;
+	else if (slept_ns > vcpu->halt_poll_ns)
+		vcpu->halt_poll_ns = min_t(u64, max, max_t(u64, HALT_POLL_START_NS,
+							   2 * vcpu->halt_poll_ns));
+}
+
+/**
+ * rl_vcpu_block() - Sleep until something happens for this vCPU
+ * @vcpu: the vCPU
+ *
+ * Context: vCPU's thread, loaded. Returns at once when it is runnable, has a
+ * signal, or task work.
+ */
+void rl_vcpu_block(struct rl_vcpu *vcpu)
+{
+	ktime_t start = ktime_get();
+
+	vcpu->stat.halts++;
+	if (vcpu->halt_poll_ns && poll(vcpu, start)) {
+		vcpu->stat.halt_polls++;
+		return;
+	}
+	prepare_to_rcuwait(&vcpu->wait);
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (wake_reason(vcpu))
+			break;
+		schedule();
+	}
+	finish_rcuwait(&vcpu->wait);
+	adapt_poll(vcpu, ktime_to_ns(ktime_sub(ktime_get(), start)));
+}
+
+/**
+ * rl_vcpu_yield_to_peer() - A vCPU spins: give its time to one that was preempted
+ * @vcpu: the vCPU
+ *
+ * The holder of the lock it spins on is most likely among those.
+ */
+void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu)
+{
+	struct rl_vm *vm = vcpu->vm;
+	int n = READ_ONCE(vm->nr_vcpus), i;
+	struct task_struct *task;
+	struct rl_vcpu *peer;
+
+	/* Start behind ourselves, so that not always the same one gains. */
+	for (i = 1; i < n; i++) {
+		int yielded = 0;
+
+		peer = vm->vcpus[(vcpu->index + i) % n];
+		if (!READ_ONCE(peer->preempted))
+			continue;
+		rcu_read_lock();
+		task = pid_task(rcu_dereference(peer->pid), PIDTYPE_PID);
+		if (task)
+			get_task_struct(task);
+		rcu_read_unlock();
+		if (!task)
+			continue;
+		yielded = yield_to(task, true);
+		put_task_struct(task);
+		if (yielded > 0)
+			return;
+	}
+	cond_resched();
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a VMCB's exit code to struct rl_exit.
+ *
+ * Owns:    the decoding; runs with IRQs off right behind VMRUN.
+ * Touches: the VMCB, rl_requeue_*().
+ * Locks:   none.
+ * Manuals: APM Vol 2, "SVM Intercept Exit Codes", "Event Injection", "Decode
+ *          Assists", "Nested versus Guest Page Faults, Fault Ordering".
+ */
+#include <linux/kernel.h>
+#include <linux/percpu.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/debugreg.h>
+#include <asm/trap_pf.h>
+#include <asm/trapnr.h>
+#include <asm/svm.h>
+
+#include "../cpu/cpu.h"
+#include "svm.h"
+
+/*
+ * An exit in the middle of an event's delivery: put the event back. INTn,
+ * INT3 and INTO leave RIP at the instruction, which simply runs again.
+ */
+static void requeue_event(struct svm_vcpu *svm)
+{
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	struct rl_vcpu *vcpu = &svm->vcpu;
+	u32 info = c->exit_int_info;
+	u8 vector = info & SVM_EVTINJ_VEC_MASK;
+
+	switch (info & SVM_EVTINJ_TYPE_MASK) {
+	case SVM_EVTINJ_TYPE_NMI:
+		rl_requeue_nmi(vcpu);
+		break;
+	case SVM_EVTINJ_TYPE_EXEPT:
+		if (vector == X86_TRAP_BP || vector == X86_TRAP_OF)
+			break;
+		rl_requeue_exception(vcpu, vector, info & SVM_EVTINJ_VALID_ERR,
+				     c->exit_int_info_err);
+		break;
+	case SVM_EVTINJ_TYPE_INTR:
+		rl_requeue_interrupt(vcpu, vector, false);
+		break;
+	default:
+		break;
+	}
+}
+
+static void decode_io(struct svm_vcpu *svm, struct rl_exit *exit)
+{
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	u64 info = c->exit_info_1;
+
+	exit->kind = RL_EXIT_IO;
+	exit->io.port = info >> 16;
+	exit->io.size = (info & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
+	exit->io.in = info & SVM_IOIO_TYPE_MASK;
+	exit->io.string = info & (SVM_IOIO_STR_MASK | SVM_IOIO_REP_MASK);
+	/* EXITINFO2 is the next RIP, with or without nRIP save. */
+	exit->insn_len = c->exit_info_2 - svm->vmcb->save.rip;
+}
+
+static void decode_npf(struct svm_vcpu *svm, struct rl_exit *exit)
+{
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	u64 info = c->exit_info_1;
+	u32 access = 0;
+
+	exit->kind = RL_EXIT_FAULT;
+	exit->fault.gpa = c->exit_info_2;
+	if (info & X86_PF_PROT)
+		access |= RL_ACC_PRESENT;
+	if (info & X86_PF_WRITE)
+		access |= RL_ACC_WRITE;
+	else if (info & X86_PF_INSTR)
+		access |= RL_ACC_FETCH;
+	else
+		access |= RL_ACC_READ;
+	/* Bit 33: the CPU's own walk of the guest's tables faulted. */
+	if (info & BIT_ULL(33))
+		access |= RL_ACC_WALK;
+	exit->fault.access = access;
+	exit->fault.bytes_len = 0;
+	/* The bytes are of the instruction, so not for a fetch that faulted. */
+	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) && !(access & (RL_ACC_FETCH | RL_ACC_WALK))) {
+		exit->fault.bytes_len = min_t(u8, c->insn_len, sizeof(exit->fault.bytes));
+		memcpy(exit->fault.bytes, c->insn_bytes, sizeof(exit->fault.bytes));
+	}
+}
+
+/* Decode assists give the register of MOV CR and MOV DR; bit 63 of EXITINFO1 says MOV CR. */
+static void decode_cr(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
+{
+	u64 info = svm->vmcb->control.exit_info_1;
+
+	exit->kind = RL_EXIT_CR;
+	exit->cr.cr = code & 0xf;
+	exit->cr.write = code >= SVM_EXIT_WRITE_CR0;
+	if (code == SVM_EXIT_CR0_SEL_WRITE) {
+		exit->cr.cr = 0;
+		exit->cr.write = true;
+	}
+	exit->cr.gpr = info & 0xf;
+	exit->cr.decoded = boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & BIT_ULL(63));
+}
+
+static void decode_dr(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
+{
+	exit->kind = RL_EXIT_DR;
+	exit->dr.dr = code & 0xf;
+	exit->dr.write = code >= SVM_EXIT_WRITE_DR0;
+	exit->dr.gpr = svm->vmcb->control.exit_info_1 & 0xf;
+	exit->dr.decoded = boot_cpu_has(X86_FEATURE_DECODEASSISTS);
+}
+
+static void decode_exception(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
+{
+	u8 vector = code - SVM_EXIT_EXCP_BASE;
+
+	if (vector == X86_TRAP_MC) {
+		/* The host's: the handler runs now, in our context. */
+		asm volatile("int $18");
+		exit->kind = RL_EXIT_NONE;
+		return;
+	}
+	exit->kind = RL_EXIT_EXCEPTION;
+	exit->exc.vector = vector;
+	exit->exc.has_error = vector == X86_TRAP_AC;
+	exit->exc.error_code = svm->vmcb->control.exit_info_1;
+	if (vector == X86_TRAP_DB) {
+		exit->exc.payload = svm->vmcb->save.dr6;
+		/* The step behind an IRET or a shadow was ours alone. */
+		if (svm->nmi_step_seen && !svm->vcpu.guest_debug &&
+		    !(svm->nmi_step_flags & X86_EFLAGS_TF) &&
+		    !(svm->vmcb->save.dr6 & DR_TRAP_BITS)) {
+			svm->vmcb->save.dr6 &= ~(u64)DR_STEP;
+			exit->kind = RL_EXIT_NONE;
+		}
+	}
+}
+
+static u16 kind_of(u32 code)
+{
+	switch (code) {
+	case SVM_EXIT_INTR:
+	case SVM_EXIT_NMI:	/* taken at STGI, before we got here */
+	case SVM_EXIT_SMI:
+	case SVM_EXIT_INIT:
+		return RL_EXIT_INTR;
+	case SVM_EXIT_CPUID:
+		return RL_EXIT_CPUID;
+	case SVM_EXIT_HLT:
+		return RL_EXIT_HLT;
+	case SVM_EXIT_SHUTDOWN:
+		return RL_EXIT_SHUTDOWN;
+	case SVM_EXIT_VMMCALL:
+		return RL_EXIT_HYPERCALL;
+	case SVM_EXIT_PAUSE:
+		return RL_EXIT_PAUSE;
+	case SVM_EXIT_MONITOR:
+		return RL_EXIT_MONITOR;
+	case SVM_EXIT_MWAIT:
+	case SVM_EXIT_MWAIT_COND:
+		return RL_EXIT_MWAIT;
+	case SVM_EXIT_INVD:
+	case SVM_EXIT_WBINVD:
+		return RL_EXIT_WBINVD;
+	case SVM_EXIT_XSETBV:
+		return RL_EXIT_XSETBV;
+	case SVM_EXIT_RDPMC:
+		return RL_EXIT_RDPMC;
+	case SVM_EXIT_RSM:
+	case SVM_EXIT_INVLPGA:
+	case SVM_EXIT_VMRUN:
+	case SVM_EXIT_VMLOAD:
+	case SVM_EXIT_VMSAVE:
+	case SVM_EXIT_STGI:
+	case SVM_EXIT_CLGI:
+	case SVM_EXIT_SKINIT:
+	case SVM_EXIT_RDTSCP:
+	case SVM_EXIT_RDPRU:
+	case SVM_EXIT_INVPCID:
+		return RL_EXIT_UNDEFINED;
+	default:
+		return RL_EXIT_UNKNOWN;
+	}
+}
+
+/**
+ * svm_decode_exit() - Fill vcpu->exit from the VMCB
+ * @svm: the vCPU
+ *
+ * Context: IRQs off.
+ */
+void svm_decode_exit(struct svm_vcpu *svm)
+{
+	struct vmcb_control_area *c = &svm->vmcb->control;
+	struct rl_exit *exit = &svm->vcpu.exit;
+	u32 code = c->exit_code;
+	u64 next;
+
+	exit->hw_reason = code;
+	if (unlikely(c->exit_int_info & SVM_EXITINTINFO_VALID))
+		requeue_event(svm);
+	if (unlikely(svm->iret_pending) && svm->vmcb->save.rip != svm->iret_rip)
+		svm_nmi_unmasked(svm);
+
+	exit->insn_len = 0;
+	if (boot_cpu_has(X86_FEATURE_NRIPS)) {
+		/* Only valid for instruction intercepts; zero or nonsense is not used there. */
+		next = c->next_rip - svm->vmcb->save.rip;
+		exit->insn_len = next <= 15 ? next : 0;
+	}
+
+	switch (code) {
+	case SVM_EXIT_IOIO:
+		decode_io(svm, exit);
+		break;
+	case SVM_EXIT_MSR:
+		exit->kind = RL_EXIT_MSR;
+		exit->msr.write = c->exit_info_1 & 1;
+		break;
+	case SVM_EXIT_NPF:
+		decode_npf(svm, exit);
+		break;
+	case SVM_EXIT_VINTR:
+		svm_intercept(svm, INTERCEPT_VINTR, false);
+		c->int_ctl &= ~(V_IRQ_MASK | V_IGN_TPR_MASK | V_INTR_PRIO_MASK);
+		exit->kind = RL_EXIT_INTR_WINDOW;
+		break;
+	case SVM_EXIT_IRET:
+		/* Not executed yet: NMIs are open once RIP has moved. */
+		svm_intercept(svm, INTERCEPT_IRET, false);
+		svm->iret_pending = true;
+		svm->iret_rip = svm->vmcb->save.rip;
+		exit->kind = RL_EXIT_NMI_WINDOW;
+		break;
+	case SVM_EXIT_READ_CR0 ... SVM_EXIT_WRITE_CR0 + 15:
+	case SVM_EXIT_CR0_SEL_WRITE:
+		decode_cr(svm, exit, code);
+		break;
+	case SVM_EXIT_READ_DR0 ... SVM_EXIT_WRITE_DR0 + 15:
+		decode_dr(svm, exit, code);
+		break;
+	case SVM_EXIT_EXCP_BASE ... SVM_EXIT_LAST_EXCP:
+		decode_exception(svm, exit, code);
+		break;
+	case (u32)SVM_EXIT_ERR:
+		exit->kind = RL_EXIT_FAIL_ENTRY;
+		exit->fail.reason = code;
+		break;
+	default:
+		exit->kind = kind_of(code);
+		break;
+	}
+}
+
+const char *svm_exit_name(u64 reason)
+{
+	static const struct { u32 code; const char *name; } names[] = { SVM_EXIT_REASONS };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].code == reason)
+			return names[i].name;
+	return "unknown";
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's registers in the VMCB's save area: segments, descriptor tables,
+ * control registers, MSRs, debug registers.
+ *
+ * Owns:    the save area, but RAX, RSP, RIP, RFLAGS and CR2, which svm_run()
+ *          moves at every trip.
+ * Touches: struct rl_vcpu's copies.
+ * Locks:   the vCPU's thread.
+ * Manuals: APM Vol 2, "VMCB State Save Area"; the attribute word packs a
+ *          descriptor's bits 55:52 and 47:40.
+ */
+#include <linux/kernel.h>
+#include <linux/percpu.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/debugreg.h>
+#include <asm/trap_pf.h>
+#include <asm/trapnr.h>
+
+#include "../cpu/cpu.h"
+#include "../vm.h"
+#include "svm.h"
+
+void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
+{
+	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
+
+	switch (reg) {
+	case RL_REG_CR0:
+		/* CD and NW stay out of the VMCB; the rest the guest may have changed. */
+		vcpu->cr0 = (vcpu->cr0 & (X86_CR0_CD | X86_CR0_NW)) |
+			    (s->cr0 & ~(X86_CR0_CD | X86_CR0_NW));
+		break;
+	case RL_REG_CR3:
+		vcpu->cr3 = s->cr3;
+		break;
+	default:
+		/* CR4 is intercepted; the others are copied with every run. */
+		break;
+	}
+}
+
+static struct vmcb_seg *seg_of(struct rl_vcpu *vcpu, int reg)
+{
+	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
+
+	switch (reg) {
+	case RL_SEG_ES:
+		return &s->es;
+	case RL_SEG_CS:
+		return &s->cs;
+	case RL_SEG_SS:
+		return &s->ss;
+	case RL_SEG_DS:
+		return &s->ds;
+	case RL_SEG_FS:
+		return &s->fs;
+	case RL_SEG_GS:
+		return &s->gs;
+	case RL_SEG_TR:
+		return &s->tr;
+	default:
+		return &s->ldtr;
+	}
+}
+
+void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
+{
+	struct vmcb_seg *s = seg_of(vcpu, reg);
+
+	memset(seg, 0, sizeof(*seg));
+	seg->base = s->base;
+	seg->limit = s->limit;
+	seg->selector = s->selector;
+	seg->type = s->attrib & SVM_SELECTOR_TYPE_MASK;
+	seg->s = (s->attrib >> SVM_SELECTOR_S_SHIFT) & 1;
+	seg->dpl = (s->attrib >> SVM_SELECTOR_DPL_SHIFT) & 3;
+	seg->present = (s->attrib >> SVM_SELECTOR_P_SHIFT) & 1;
+	seg->avl = (s->attrib >> SVM_SELECTOR_AVL_SHIFT) & 1;
+	seg->l = (s->attrib >> SVM_SELECTOR_L_SHIFT) & 1;
+	seg->db = (s->attrib >> SVM_SELECTOR_DB_SHIFT) & 1;
+	/* Not every CPU keeps G; the limit tells: APM Vol 2, "Segment State in the VMCB". */
+	seg->g = s->limit > 0xfffff;
+	seg->unusable = !seg->present;
+
+	switch (reg) {
+	case RL_SEG_TR:
+		/* VM entries of other CPUs insist on busy; a VMCB may say available. */
+		seg->type |= 0x2;
+		break;
+	case RL_SEG_DS:
+	case RL_SEG_ES:
+	case RL_SEG_FS:
+	case RL_SEG_GS:
+		/* Loaded segments are accessed. */
+		if (!seg->unusable)
+			seg->type |= 0x1;
+		break;
+	case RL_SEG_SS:
+		/* An unusable SS keeps stale attributes but for the DPL. */
+		if (seg->unusable)
+			seg->db = 0;
+		seg->dpl = to_svm(vcpu)->vmcb->save.cpl;
+		break;
+	}
+}
+
+void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_seg *s = seg_of(vcpu, reg);
+
+	s->base = seg->base;
+	s->limit = seg->limit;
+	s->selector = seg->selector;
+	s->attrib = (seg->type & SVM_SELECTOR_TYPE_MASK) |
+		    (seg->s & 1) << SVM_SELECTOR_S_SHIFT |
+		    (seg->dpl & 3) << SVM_SELECTOR_DPL_SHIFT |
+		    (u16)(seg->present && !seg->unusable) << SVM_SELECTOR_P_SHIFT |
+		    (seg->avl & 1) << SVM_SELECTOR_AVL_SHIFT |
+		    (seg->l & 1) << SVM_SELECTOR_L_SHIFT |
+		    (seg->db & 1) << SVM_SELECTOR_DB_SHIFT |
+		    (seg->g & 1) << SVM_SELECTOR_G_SHIFT;
+	/* The CPU takes the privilege level from here, not from SS. */
+	if (reg == RL_SEG_SS)
+		svm->vmcb->save.cpl = seg->dpl & 3;
+	svm_dirty(svm, CLEAN_SEG);
+}
+
+int svm_get_cpl(struct rl_vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->save.cpl;
+}
+
+void svm_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt)
+{
+	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
+	struct vmcb_seg *t = idt ? &s->idtr : &s->gdtr;
+
+	memset(dt, 0, sizeof(*dt));
+	dt->base = t->base;
+	dt->limit = t->limit;
+}
+
+void svm_set_dt(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_save_area *s = &svm->vmcb->save;
+	struct vmcb_seg *t = idt ? &s->idtr : &s->gdtr;
+
+	t->base = dt->base;
+	t->limit = dt->limit;
+	svm_dirty(svm, CLEAN_DT);
+}
+
+/*
+ * CR0.CD in a guest would make all of its memory uncacheable: it stays in
+ * vcpu->cr0. To be seen there on a read, reads must exit while it is set.
+ */
+void svm_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 hw = (cr0 & ~(X86_CR0_CD | X86_CR0_NW)) | X86_CR0_ET;
+	bool differs = hw != cr0;
+
+	vcpu->cr0 = cr0;
+	vcpu->avail |= BIT(RL_REG_CR0);
+	svm->vmcb->save.cr0 = hw;
+	svm_intercept(svm, INTERCEPT_CR0_READ, differs);
+	/* Otherwise only writes that change more than TS and MP are of interest. */
+	svm_intercept(svm, INTERCEPT_CR0_WRITE, differs);
+	svm_intercept(svm, INTERCEPT_SELECTIVE_CR0, !differs);
+	svm_dirty(svm, CLEAN_CR);
+}
+
+void svm_set_cr3(struct rl_vcpu *vcpu, u64 cr3)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	vcpu->cr3 = cr3;
+	vcpu->avail |= BIT(RL_REG_CR3);
+	svm->vmcb->save.cr3 = cr3;
+	svm_dirty(svm, CLEAN_CR);
+	/* A MOV to CR3 flushes; this one the CPU has not seen. */
+	rl_request(vcpu, RL_REQ_TLB_FLUSH);
+}
+
+void svm_set_cr4(struct rl_vcpu *vcpu, u64 cr4)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if ((vcpu->cr4 ^ cr4) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
+				 X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_LA57))
+		rl_request(vcpu, RL_REQ_TLB_FLUSH);
+	vcpu->cr4 = cr4;
+	vcpu->avail |= BIT(RL_REG_CR4);
+	svm->vmcb->save.cr4 = cr4;
+	svm_dirty(svm, CLEAN_CR);
+}
+
+void svm_set_efer(struct rl_vcpu *vcpu, u64 efer)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	vcpu->efer = efer;
+	svm->vmcb->save.efer = efer | EFER_SVME;
+	svm_dirty(svm, CLEAN_CR);
+	rl_request(vcpu, RL_REQ_TLB_FLUSH);
+}
+
+/* Where an MSR lives in the save area; NULL: not there. */
+static u64 *save_area_msr(struct vmcb_save_area *s, u32 index)
+{
+	switch (index) {
+	case MSR_STAR:
+		return &s->star;
+	case MSR_LSTAR:
+		return &s->lstar;
+	case MSR_CSTAR:
+		return &s->cstar;
+	case MSR_SYSCALL_MASK:
+		return &s->sfmask;
+	case MSR_KERNEL_GS_BASE:
+		return &s->kernel_gs_base;
+	case MSR_FS_BASE:
+		return &s->fs.base;
+	case MSR_GS_BASE:
+		return &s->gs.base;
+	case MSR_IA32_SYSENTER_CS:
+		return &s->sysenter_cs;
+	case MSR_IA32_SYSENTER_ESP:
+		return &s->sysenter_esp;
+	case MSR_IA32_SYSENTER_EIP:
+		return &s->sysenter_eip;
+	case MSR_IA32_CR_PAT:
+		return &s->g_pat;
+	default:
+		return NULL;
+	}
+}
+
+int svm_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
+{
+	u64 *field = save_area_msr(&to_svm(vcpu)->vmcb->save, index);
+
+	if (index == MSR_TSC_AUX) {
+		*data = vcpu->tsc_aux;
+		return 0;
+	}
+	/* No branch records without LBR virtualization: the MSRs read as zero. */
+	if (index == MSR_IA32_DEBUGCTLMSR) {
+		*data = 0;
+		return 0;
+	}
+	if (!field)
+		return 1;
+	*data = *field;
+	return 0;
+}
+
+int svm_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 *field = save_area_msr(&svm->vmcb->save, index);
+
+	if (index == MSR_TSC_AUX) {
+		vcpu->tsc_aux = data;
+		preempt_disable();
+		if (svm->tsc_aux_loaded || svm->host_tsc_aux != data) {
+			wrmsrl(MSR_TSC_AUX, data);
+			svm->tsc_aux_loaded = true;
+		}
+		preempt_enable();
+		return 0;
+	}
+	if (index == MSR_IA32_DEBUGCTLMSR)
+		return !!data;
+	if (!field)
+		return 1;
+	*field = data;
+	if (index == MSR_IA32_CR_PAT)
+		svm_dirty(svm, CLEAN_NPT);
+	else
+		svm_dirty(svm, CLEAN_SEG);
+	return 0;
+}
+
+/*
+ * While the guest has its debug registers for itself nothing about them exits;
+ * otherwise everything does, and DR7 is what common code worked out.
+ */
+void svm_update_debug(struct rl_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_save_area *s = &svm->vmcb->save;
+
+	svm->vmcb->control.intercepts[INTERCEPT_DR] = vcpu->own_debug ? 0 : 0xff00ff;
+	svm_dirty(svm, CLEAN_INTERCEPTS);
+	s->dr6 = vcpu->own_debug ? vcpu->dr6 : DR6_RESERVED;
+	s->dr7 = vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr7 : vcpu->dr7;
+	svm_intercept(svm, INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_BP,
+		      vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP);
+	svm_dirty(svm, CLEAN_DR);
+}
+
+void svm_sync_debug(struct rl_vcpu *vcpu)
+{
+	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		get_debugreg(vcpu->db[i], i);
+	vcpu->dr6 = s->dr6;
+	vcpu->dr7 = s->dr7;
+}
+
+void svm_update_intercepts(struct rl_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	/* The instructions exist on the host whatever the guest's CPUID says. */
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
+		svm_intercept(svm, INTERCEPT_RDTSCP, !rl_guest_has(vcpu, X86_FEATURE_RDTSCP));
+	svm_update_debug(vcpu);
+}
+
+void svm_update_tsc(struct rl_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->control.tsc_offset = vcpu->tsc_offset;
+	svm_dirty(svm, CLEAN_INTERCEPTS);
+	if (rl_caps.tsc_scaling) {
+		preempt_disable();
+		wrmsrl(MSR_AMD64_TSC_RATIO, vcpu->tsc_ratio);
+		preempt_enable();
+	}
+}

@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One vCPU: creation and end, its ioctls, and the run loop.
+ *
+ * Owns:    struct rl_vcpu, the vCPU descriptor, struct kvm_run.
+ * Touches: sched.c for being on a CPU, event.c for what goes in, exit.c for
+ *          what comes out.
+ * Locks:   vcpu->mutex around every ioctl.
+ *
+ * KVM_RUN in three steps: run_loop() decides whether to enter, to sleep or to
+ * leave; enter_guest() holds the CPU and goes round and round with the fast
+ * exits; rl_ops->run() is one trip into the guest.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "cpu/cpu.h"
+#include "insn.h"
+#include "ioctl.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/* Thread flags that want the vCPU's thread out of the guest. */
+#define THREAD_WORK	(_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_RESUME | _TIF_NOTIFY_SIGNAL)
+
+static struct kmem_cache *vcpu_cache;
+
+int rl_vcpu_init(void)
+{
+	vcpu_cache = kmem_cache_create("ringlet_vcpu", rl_ops->vcpu_size, 64,
+				       SLAB_ACCOUNT, NULL);
+	return vcpu_cache ? 0 : -ENOMEM;
+}
+
+void rl_vcpu_exit(void)
+{
+	kmem_cache_destroy(vcpu_cache);
+}
+
+/**
+ * rl_vcpu_reset() - Power-on reset (@init false) or INIT
+ * @vcpu: the vCPU
+ * @init: INIT rather than power-on
+ *
+ * Context: vCPU loaded.
+ */
+void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init)
+{
+	rl_clear_events(vcpu);
+	atomic_set(&vcpu->nmi_queued, 0);
+	vcpu->nmi_pending = 0;
+	rl_ops->vcpu_reset(vcpu, init);
+	rl_regs_reset(vcpu, init);
+	rl_msr_reset(vcpu, init);
+	rl_fpu_reset(vcpu, init);
+	if (vcpu->lapic)
+		rl_lapic_reset(vcpu, init);
+	rl_ops->update_intercepts(vcpu);
+	rl_request(vcpu, RL_REQ_EVENT);
+}
+
+/**
+ * rl_vcpu_create() - Make a vCPU in its reset state
+ * @vm: the VM
+ * @id: of KVM_CREATE_VCPU, also its APIC id
+ *
+ * Context: vm->lock held. Not yet visible to anyone.
+ * Return: the vCPU or ERR_PTR.
+ */
+struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
+{
+	struct rl_vcpu *vcpu;
+	struct page *page;
+	int r = -ENOMEM;
+
+	vcpu = kmem_cache_zalloc(vcpu_cache, GFP_KERNEL_ACCOUNT);
+	if (!vcpu)
+		return ERR_PTR(-ENOMEM);
+	vcpu->vm = vm;
+	vcpu->id = id;
+	vcpu->cpu = -1;
+	mutex_init(&vcpu->mutex);
+	rcuwait_init(&vcpu->wait);
+	rl_sched_init(vcpu);
+
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page)
+		goto err_free;
+	vcpu->run = page_address(page);
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page)
+		goto err_run;
+	vcpu->pio_data = page_address(page);
+
+	r = rl_fpu_create(vcpu);
+	if (r)
+		goto err_pio;
+	r = rl_ops->vcpu_create(vcpu);
+	if (r)
+		goto err_fpu;
+	if (rl_irqchip_in_kernel(&vm->irq)) {
+		r = rl_lapic_create(vcpu);
+		if (r)
+			goto err_vendor;
+	}
+	vcpu->mp_state = !vcpu->lapic || !id ? KVM_MP_STATE_RUNNABLE :
+					      KVM_MP_STATE_UNINITIALIZED;
+	rl_vcpu_clock_init(vcpu);
+	r = rl_msr_create(vcpu);
+	if (r)
+		goto err_lapic;
+
+	mutex_lock(&vcpu->mutex);
+	rl_vcpu_load(vcpu);
+	rl_vcpu_reset(vcpu, false);
+	rl_vcpu_put(vcpu);
+	mutex_unlock(&vcpu->mutex);
+	return vcpu;
+
+err_lapic:
+	if (vcpu->lapic)
+		rl_lapic_destroy(vcpu);
+err_vendor:
+	rl_ops->vcpu_destroy(vcpu);
+err_fpu:
+	rl_fpu_destroy(vcpu);
+err_pio:
+	free_page((unsigned long)vcpu->pio_data);
+err_run:
+	free_page((unsigned long)vcpu->run);
+err_free:
+	kmem_cache_free(vcpu_cache, vcpu);
+	return ERR_PTR(r);
+}
+
+/* Nobody runs it and nobody finds it any more. */
+void rl_vcpu_destroy(struct rl_vcpu *vcpu)
+{
+	if (vcpu->lapic)
+		rl_lapic_destroy(vcpu);
+	rl_ops->vcpu_destroy(vcpu);
+	rl_fpu_destroy(vcpu);
+	rl_cpuid_free(vcpu);
+	rl_msr_free(vcpu);
+	rl_insn_free(vcpu);
+	rl_sched_exit(vcpu);
+	free_page((unsigned long)vcpu->pio_data);
+	free_page((unsigned long)vcpu->run);
+	kmem_cache_free(vcpu_cache, vcpu);
+}
+
+/* Requests that may sleep or change policy. RL_RESUME, or leave KVM_RUN. */
+static int handle_requests(struct rl_vcpu *vcpu)
+{
+	if (rl_request_test(vcpu, RL_REQ_VM_DEAD))
+		return -EIO;
+	if (rl_request_check(vcpu, RL_REQ_EXIT_USER))
+		return RL_EXIT_USER;
+	if (rl_request_check(vcpu, RL_REQ_TIMER))
+		rl_lapic_timer_fired(vcpu);
+	if (rl_request_check(vcpu, RL_REQ_CLOCK))
+		rl_clock_update(vcpu);
+	if (rl_request_check(vcpu, RL_REQ_STEAL))
+		rl_steal_update(vcpu);
+	if (rl_request_check(vcpu, RL_REQ_APIC_STATE) && vcpu->lapic) {
+		rl_lapic_do_init_sipi(vcpu);
+		if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
+			return -EAGAIN;	/* internal: back to run_loop(), to sleep */
+	}
+	rl_request_check(vcpu, RL_REQ_UNHALT);
+	return RL_RESUME;
+}
+
+/* What can be dealt with right before the entry, IRQs off. */
+#define FAST_REQUESTS	(BIT(RL_REQ_EVENT) | BIT(RL_REQ_TLB_FLUSH) | \
+			 BIT(RL_REQ_UNHALT) | BIT(RL_REQ_TIMER))
+
+static void fast_requests(struct rl_vcpu *vcpu)
+{
+	if (rl_request_check(vcpu, RL_REQ_TLB_FLUSH)) {
+		vcpu->stat.tlb_flushes++;
+		rl_ops->flush_tlb(vcpu);
+	}
+	if (rl_request_check(vcpu, RL_REQ_TIMER))
+		rl_lapic_timer_fired(vcpu);
+	rl_request_check(vcpu, RL_REQ_UNHALT);
+	if (rl_request_check(vcpu, RL_REQ_EVENT))
+		rl_event_inject(vcpu);
+}
+
+/*
+ * Hold the CPU and run the guest until an exit needs more than interrupts-off
+ * work, or the host wants the thread.
+ *
+ * RL_RESUME: vcpu->exit is to be handled, or nothing happened (RL_EXIT_NONE).
+ */
+static void enter_guest(struct rl_vcpu *vcpu)
+{
+	rl_fpu_enter(vcpu);
+	rl_debug_enter(vcpu);
+	current->flags |= PF_VCPU;
+	for (;;) {
+		local_irq_disable();
+		WRITE_ONCE(vcpu->mode, RL_IN_GUEST);
+		/*
+		 * Pairs with the barrier in rl_vcpu_kick(): either the
+		 * requester sees the mode and sends an IPI, which waits until
+		 * the guest runs, or the request is seen here.
+		 */
+		smp_mb();
+		vcpu->exit.kind = RL_EXIT_NONE;
+reenter:
+		if (unlikely(READ_ONCE(vcpu->requests))) {
+			if (READ_ONCE(vcpu->requests) & ~FAST_REQUESTS)
+				break;
+			fast_requests(vcpu);
+		}
+		if (unlikely(read_thread_flags() & THREAD_WORK) || unlikely(!rl_cpu_is_on()))
+			break;
+
+		rl_ops->run(vcpu);
+		if (rl_handle_exit_fast(vcpu)) {
+			vcpu->exit.kind = RL_EXIT_NONE;
+			goto reenter;
+		}
+		WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
+		/* A host interrupt that ended the run is taken here. */
+		local_irq_enable();
+		if (vcpu->exit.kind != RL_EXIT_INTR)
+			goto out;
+	}
+	WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
+	local_irq_enable();
+out:
+	current->flags &= ~PF_VCPU;
+	rl_debug_leave(vcpu);
+	rl_fpu_leave(vcpu);
+}
+
+/* User space wants to know, with its own irqchip, when it may inject. */
+static bool user_may_inject(struct rl_vcpu *vcpu)
+{
+	return !vcpu->lapic && rl_ops->intr_allowed(vcpu) && !rl_event_pending(vcpu);
+}
+
+/* Runnable, but for user space or the host: anything that ends the loop. */
+static int thread_work(struct rl_vcpu *vcpu)
+{
+	if (signal_pending(current)) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		return -EINTR;
+	}
+	/*
+	 * Task work (NUMA balancing, live patching) runs on the way to user
+	 * space only: go there and come back without user space noticing.
+	 */
+	if (test_thread_flag(TIF_NOTIFY_RESUME))
+		return restart_syscall();
+	cond_resched();
+	return RL_RESUME;
+}
+
+static int sleep_or_wake(struct rl_vcpu *vcpu)
+{
+	rl_vcpu_block(vcpu);
+	if (vcpu->lapic && rl_lapic_has_init_sipi(vcpu)) {
+		rl_request_check(vcpu, RL_REQ_APIC_STATE);
+		rl_lapic_do_init_sipi(vcpu);
+	}
+	if (rl_request_check(vcpu, RL_REQ_TIMER))
+		rl_lapic_timer_fired(vcpu);
+	if (READ_ONCE(vcpu->mp_state) == KVM_MP_STATE_HALTED && rl_vcpu_runnable(vcpu))
+		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_RUNNABLE);
+	if (rl_request_test(vcpu, RL_REQ_VM_DEAD))
+		return -EIO;
+	return RL_RESUME;
+}
+
+static int run_loop(struct rl_vcpu *vcpu)
+{
+	int r = RL_RESUME;
+
+	while (r > 0) {
+		if (unlikely(vcpu->mp_state != KVM_MP_STATE_RUNNABLE)) {
+			r = sleep_or_wake(vcpu);
+		} else {
+			r = RL_RESUME;
+			if (unlikely(READ_ONCE(vcpu->requests) & ~FAST_REQUESTS))
+				r = handle_requests(vcpu);
+			if (r == -EAGAIN) {
+				r = RL_RESUME;
+				continue;
+			}
+			if (r <= 0)
+				break;
+			enter_guest(vcpu);
+			if (vcpu->exit.kind != RL_EXIT_NONE)
+				r = rl_handle_exit(vcpu);
+			if (r <= 0)
+				break;
+		}
+		if (unlikely(!vcpu->lapic) && vcpu->run->request_interrupt_window &&
+		    user_may_inject(vcpu)) {
+			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return RL_EXIT_USER;
+		}
+		if (unlikely(read_thread_flags() & THREAD_WORK) && r > 0)
+			r = thread_work(vcpu);
+	}
+	return r;
+}
+
+static void swap_sigmask(struct rl_vcpu *vcpu, sigset_t *saved, bool on)
+{
+	if (!vcpu->sigset_active)
+		return;
+	/* Nobody else looks at real_blocked of a thread in this call; see KVM's api.rst, 4.20. */
+	if (on)
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, saved);
+	else
+		sigprocmask(SIG_SETMASK, saved, NULL);
+}
+
+/* What user space sees of the vCPU after every KVM_RUN. */
+static void publish_run(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->if_flag = !!(rl_rflags_read(vcpu) & X86_EFLAGS_IF);
+	run->flags = 0;
+	run->cr8 = rl_get_cr8(vcpu);
+	run->apic_base = rl_lapic_base(vcpu);
+	run->ready_for_interrupt_injection = vcpu->lapic || user_may_inject(vcpu);
+}
+
+static int vcpu_run(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	bool pending_complete;
+	sigset_t saved;
+	int r = RL_RESUME;
+
+	if (rcu_access_pointer(vcpu->pid) != task_pid(current))
+		rl_sched_new_thread(vcpu);
+	swap_sigmask(vcpu, &saved, true);
+
+	if (unlikely(vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)) {
+		/* Wait for SIPI here; the caller then comes back with fresh registers. */
+		if (READ_ONCE(run->immediate_exit)) {
+			r = -EINTR;
+			goto out;
+		}
+		r = sleep_or_wake(vcpu);
+		if (r > 0)
+			r = -EAGAIN;
+		if (signal_pending(current)) {
+			r = -EINTR;
+			run->exit_reason = KVM_EXIT_INTR;
+		}
+		goto out;
+	}
+	if (!vcpu->lapic && rl_set_cr8(vcpu, READ_ONCE(run->cr8))) {
+		r = -EINVAL;
+		goto out;
+	}
+
+	pending_complete = vcpu->complete;
+	if (pending_complete) {
+		r = rl_complete_user_exit(vcpu);
+		if (r <= 0)
+			goto out;
+	}
+	if (READ_ONCE(run->immediate_exit)) {
+		r = -EINTR;
+		goto out;
+	}
+	run->exit_reason = KVM_EXIT_UNKNOWN;
+	r = run_loop(vcpu);
+out:
+	publish_run(vcpu);
+	swap_sigmask(vcpu, &saved, false);
+	return r;
+}
+
+static int vcpu_ioctl_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt *irq)
+{
+	if (irq->irq >= 256)
+		return -EINVAL;
+	if (vcpu->lapic)
+		return -ENXIO;
+	rl_requeue_interrupt(vcpu, irq->irq, false);
+	rl_request(vcpu, RL_REQ_EVENT);
+	return 0;
+}
+
+static int vcpu_nmi(void *obj, void *data, unsigned long arg)
+{
+	rl_queue_nmi(obj);
+	return 0;
+}
+
+static int vcpu_set_signal_mask(void *obj, void *data, unsigned long arg)
+{
+	struct kvm_signal_mask __user *user = (void __user *)arg;
+	struct rl_vcpu *vcpu = obj;
+	struct kvm_signal_mask head;
+	sigset_t set;
+
+	if (!user) {
+		vcpu->sigset_active = false;
+		return 0;
+	}
+	if (copy_from_user(&head, user, sizeof(head)))
+		return -EFAULT;
+	if (head.len != sizeof(set))
+		return -EINVAL;
+	if (copy_from_user(&set, user->sigset, sizeof(set)))
+		return -EFAULT;
+	sigdelsetmask(&set, sigmask(SIGKILL) | sigmask(SIGSTOP));
+	vcpu->sigset = set;
+	vcpu->sigset_active = true;
+	return 0;
+}
+
+static int vcpu_set_cpuid(void *obj, void *data, unsigned long arg)
+{
+	struct kvm_cpuid __user *user = (void __user *)arg;
+	struct kvm_cpuid head;
+
+	if (copy_from_user(&head, user, sizeof(head)))
+		return -EFAULT;
+	return rl_set_cpuid(obj, &head, user->entries);
+}
+
+static int vcpu_set_cpuid2(void *obj, void *data, unsigned long arg)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct kvm_cpuid2 head;
+
+	if (copy_from_user(&head, user, sizeof(head)))
+		return -EFAULT;
+	return rl_set_cpuid2(obj, &head, user->entries);
+}
+
+static int vcpu_get_cpuid2(void *obj, void *data, unsigned long arg)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct kvm_cpuid2 head;
+	int r;
+
+	if (copy_from_user(&head, user, sizeof(head)))
+		return -EFAULT;
+	r = rl_get_cpuid2(obj, &head, user->entries);
+	if (!r && copy_to_user(user, &head, sizeof(head)))
+		r = -EFAULT;
+	return r;
+}
+
+static int vcpu_get_msrs(void *obj, void *data, unsigned long arg)
+{
+	return rl_get_msrs(obj, (struct kvm_msrs __user *)arg);
+}
+
+static int vcpu_set_msrs(void *obj, void *data, unsigned long arg)
+{
+	return rl_set_msrs(obj, (struct kvm_msrs __user *)arg);
+}
+
+static int vcpu_set_tsc_khz(void *obj, void *data, unsigned long arg)
+{
+	return rl_set_tsc_khz(obj, arg);
+}
+
+static int vcpu_get_tsc_khz(void *obj, void *data, unsigned long arg)
+{
+	return ((struct rl_vcpu *)obj)->tsc_khz;
+}
+
+static int vcpu_kvmclock_ctrl(void *obj, void *data, unsigned long arg)
+{
+	return rl_kvmclock_ctrl(obj);
+}
+
+static int vcpu_setup_mce(struct rl_vcpu *vcpu, const u64 *mcg_cap)
+{
+	return rl_setup_mce(vcpu, *mcg_cap);
+}
+
+static int vcpu_get_lapic(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
+{
+	return vcpu->lapic ? rl_lapic_get_state(vcpu, s) : -EINVAL;
+}
+
+static int vcpu_set_lapic(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
+{
+	return vcpu->lapic ? rl_lapic_set_state(vcpu, s) : -EINVAL;
+}
+
+RL_IOC_FN(rl_get_regs)
+RL_IOC_FN(rl_set_regs)
+RL_IOC_FN(rl_get_sregs)
+RL_IOC_FN(rl_set_sregs)
+RL_IOC_FN(rl_get_sregs2)
+RL_IOC_FN(rl_set_sregs2)
+RL_IOC_FN(rl_get_fpu)
+RL_IOC_FN(rl_set_fpu)
+RL_IOC_FN(rl_get_xsave)
+RL_IOC_FN(rl_set_xsave)
+RL_IOC_FN(rl_get_xcrs)
+RL_IOC_FN(rl_set_xcrs)
+RL_IOC_FN(rl_get_debugregs)
+RL_IOC_FN(rl_set_debugregs)
+RL_IOC_FN(rl_get_events)
+RL_IOC_FN(rl_set_events)
+RL_IOC_FN(rl_get_mp_state)
+RL_IOC_FN(rl_set_mp_state)
+RL_IOC_FN(rl_set_guest_debug)
+RL_IOC_FN(rl_translate)
+RL_IOC_FN(vcpu_get_lapic)
+RL_IOC_FN(vcpu_set_lapic)
+RL_IOC_FN(vcpu_setup_mce)
+RL_IOC_FN(vcpu_ioctl_interrupt)
+
+static const struct rl_ioctl vcpu_ioctls[] = {
+	{ KVM_GET_REGS, RL_IOC_OUT, ioc_rl_get_regs },
+	{ KVM_SET_REGS, RL_IOC_IN, ioc_rl_set_regs },
+	{ KVM_GET_SREGS, RL_IOC_OUT, ioc_rl_get_sregs },
+	{ KVM_SET_SREGS, RL_IOC_IN, ioc_rl_set_sregs },
+	{ KVM_GET_SREGS2, RL_IOC_OUT, ioc_rl_get_sregs2 },
+	{ KVM_SET_SREGS2, RL_IOC_IN, ioc_rl_set_sregs2 },
+	{ KVM_GET_FPU, RL_IOC_OUT, ioc_rl_get_fpu },
+	{ KVM_SET_FPU, RL_IOC_IN, ioc_rl_set_fpu },
+	{ KVM_GET_XSAVE, RL_IOC_OUT, ioc_rl_get_xsave },
+	{ KVM_SET_XSAVE, RL_IOC_IN, ioc_rl_set_xsave },
+	{ KVM_GET_XCRS, RL_IOC_OUT, ioc_rl_get_xcrs },
+	{ KVM_SET_XCRS, RL_IOC_IN, ioc_rl_set_xcrs },
+	{ KVM_GET_MSRS, RL_IOC_RAW, vcpu_get_msrs },
+	{ KVM_SET_MSRS, RL_IOC_RAW, vcpu_set_msrs },
+	{ KVM_SET_CPUID, RL_IOC_RAW, vcpu_set_cpuid },
+	{ KVM_SET_CPUID2, RL_IOC_RAW, vcpu_set_cpuid2 },
+	{ KVM_GET_CPUID2, RL_IOC_RAW, vcpu_get_cpuid2 },
+	{ KVM_GET_LAPIC, RL_IOC_OUT, ioc_vcpu_get_lapic },
+	{ KVM_SET_LAPIC, RL_IOC_IN, ioc_vcpu_set_lapic },
+	{ KVM_INTERRUPT, RL_IOC_IN, ioc_vcpu_ioctl_interrupt },
+	{ KVM_NMI, RL_IOC_RAW, vcpu_nmi },
+	{ KVM_SET_SIGNAL_MASK, RL_IOC_RAW, vcpu_set_signal_mask },
+	{ KVM_GET_MP_STATE, RL_IOC_OUT, ioc_rl_get_mp_state },
+	{ KVM_SET_MP_STATE, RL_IOC_IN, ioc_rl_set_mp_state },
+	{ KVM_GET_VCPU_EVENTS, RL_IOC_OUT, ioc_rl_get_events },
+	{ KVM_SET_VCPU_EVENTS, RL_IOC_IN, ioc_rl_set_events },
+	{ KVM_GET_DEBUGREGS, RL_IOC_OUT, ioc_rl_get_debugregs },
+	{ KVM_SET_DEBUGREGS, RL_IOC_IN, ioc_rl_set_debugregs },
+	{ KVM_SET_GUEST_DEBUG, RL_IOC_IN, ioc_rl_set_guest_debug },
+	{ KVM_TRANSLATE, RL_IOC_INOUT, ioc_rl_translate },
+	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vcpu_set_tsc_khz },
+	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vcpu_get_tsc_khz },
+	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
+	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
+};
+
+static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	struct rl_vcpu *vcpu = filp->private_data;
+	long r;
+
+	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->dead))
+		return -EIO;
+	if (_IOC_TYPE(cmd) != KVMIO)
+		return -EINVAL;
+	if (mutex_lock_killable(&vcpu->mutex))
+		return -EINTR;
+	rl_vcpu_load(vcpu);
+	if (likely(cmd == KVM_RUN))
+		r = arg ? -EINVAL : vcpu_run(vcpu);
+	else
+		r = rl_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, cmd, arg, -EINVAL);
+	rl_vcpu_put(vcpu);
+	mutex_unlock(&vcpu->mutex);
+	return r;
+}
+
+static vm_fault_t vcpu_mmap_fault(struct vm_fault *vmf)
+{
+	struct rl_vcpu *vcpu = vmf->vma->vm_file->private_data;
+	void *addr;
+
+	if (vmf->pgoff == 0)
+		addr = vcpu->run;
+	else if (vmf->pgoff == KVM_PIO_PAGE_OFFSET)
+		addr = vcpu->pio_data;
+	else
+		return VM_FAULT_SIGBUS;
+	vmf->page = virt_to_page(addr);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct vcpu_vm_ops = {
+	.fault = vcpu_mmap_fault,
+};
+
+static int vcpu_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &vcpu_vm_ops;
+	return 0;
+}
+
+static int vcpu_release(struct inode *inode, struct file *filp)
+{
+	struct rl_vcpu *vcpu = filp->private_data;
+
+	rl_vm_put(vcpu->vm);
+	return 0;
+}
+
+static const struct file_operations vcpu_fops = {
+	.owner = THIS_MODULE,
+	.release = vcpu_release,
+	.unlocked_ioctl = vcpu_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = vcpu_mmap,
+	.llseek = noop_llseek,
+};
+
+/**
+ * rl_vcpu_new_fd() - Reserve a descriptor for a vCPU
+ * @vcpu: the vCPU
+ *
+ * The caller installs vcpu->filp in it. Return: its number or -errno.
+ */
+int rl_vcpu_new_fd(struct rl_vcpu *vcpu)
+{
+	char name[24];
+	struct file *file;
+	int fd;
+
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	snprintf(name, sizeof(name), "ringlet-vcpu:%u", vcpu->id);
+	file = anon_inode_getfile(name, &vcpu_fops, vcpu, O_RDWR);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	vcpu->filp = file;
+	return fd;
+}
