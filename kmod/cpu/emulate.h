@@ -60,11 +60,11 @@ struct rl_dtable {
 
 enum rl_emul_mode { RL_MODE_REAL, RL_MODE_VM86, RL_MODE_PROT16, RL_MODE_PROT32, RL_MODE_LONG64 };
 
-/* Bits of the access argument. Without RL_ACC_SUPER the access has the rights of @cpl. */
-#define RL_ACC_READ	0
-#define RL_ACC_WRITE	1	/* on a read: first half of a read-modify-write, may write too */
-#define RL_ACC_FETCH	2
-#define RL_ACC_SUPER	4	/* implicit supervisor access: descriptor tables and TSS */
+/* Bits of the access argument. Without RL_EMUL_SUPER the access has the rights of @cpl. */
+#define RL_EMUL_READ	0
+#define RL_EMUL_WRITE	1	/* on a read: first half of a read-modify-write, may write too */
+#define RL_EMUL_FETCH	2
+#define RL_EMUL_SUPER	4	/* implicit supervisor access: descriptor tables and TSS */
 
 /* Instructions that are only checked here (encoding, privilege) and executed by ops->misc(). */
 enum rl_emul_misc {
@@ -90,7 +90,7 @@ struct rl_emul_ops {
 	enum rl_emul_result (*write)(struct rl_emul *e, u64 linear, const void *buf,
 				     unsigned int len, unsigned int access);
 	/*
-	 * The second half of a locked read-modify-write, after a read with RL_ACC_WRITE: if memory
+	 * The second half of a locked read-modify-write, after a read with RL_EMUL_WRITE: if memory
 	 * still holds @old, store @new, atomically for 1, 2, 4, 8 or 16 aligned bytes. *@ok: it was
 	 * stored. What is not memory (MMIO) takes a plain write.
 	 */
@@ -161,22 +161,24 @@ struct rl_emul {
 	bool stop;		/* set by an operation: return after this string item */
 	struct rl_emul_fault fault;	/* valid after RL_EMUL_FAULT */
 
-	/* Private to kmod/cpu/emulate*.c: the decoded instruction */
+	/* Private to kmod/cpu/emulate*.c: the decoded instruction, cleared by each decode */
 	struct rl_seg seg[RL_SEG_NR];
-	const struct rl_opcode *opc;
+	enum rl_emul_result (*exec)(struct rl_emul *e);
 	u64 dst, src, imm;	/* operand values */
 	u64 ea;			/* effective address of a memory operand */
-	u64 linear;		/* and its linear address once it has been computed */
+	u64 linear;		/* and its linear address, once computed */
 	u64 next_rip;
-	u8 pos;			/* bytes consumed of @insn */
-	u8 b;			/* last opcode byte */
-	u8 map;			/* 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
-	u8 rex, rep, lock, opsize_prefix;
-	u8 opsize, adsize;	/* in bytes */
-	u8 mod, reg, rm;	/* of ModRM, REX applied; @rm is the register when @mod is 3 */
+	u32 flags;		/* of the opcode */
+	u8 pos;			/* bytes of @insn consumed */
+	u8 opcode;		/* last byte of it */
+	u8 rex;			/* REX prefix, 0: none */
+	u8 rep;			/* F2, F3 or 0 */
+	u8 lock, opsize_prefix;
+	u8 opsize, adsize;	/* in bytes, as prefixes and mode have it */
+	u8 size;		/* of the operands: @opsize, or 1 */
+	u8 mod, reg, rm;	/* of ModRM with REX; @rm is a register when @mod is 3 */
 	u8 ea_seg;
-	u8 seg_override;	/* RL_SEG_NR: none */
-	bool rip_relative;
+	bool ea_sp;		/* the effective address is based on the stack pointer */
 };
 
 /**

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the emulator's files share: opcode flags, handlers, operand access.
+ *
+ * Owns:    nothing; included by kmod/cpu/emulate_*.c only.
+ */
+#ifndef RL_CPU_EMULATE_PRIV_H
+#define RL_CPU_EMULATE_PRIV_H
+
+#include <linux/bits.h>
+#include <linux/compiler.h>
+#include <linux/string.h>
+#include "emulate.h"
+
+typedef enum rl_emul_result rl_em_fn(struct rl_emul *e);
+
+/* One opcode. Members of a group add their flags to those of the opcode that leads to it. */
+struct rl_opcode {
+	union {
+		rl_em_fn *exec;			/* NULL: decoded, not emulated */
+		const struct rl_opcode *group;	/* with OP_GROUP: 8 entries by ModRM.reg */
+	};
+	u32 flags;
+};
+
+/* Where operand 1 (e->dst) and operand 2 (e->src) are */
+#define OP_DST		0x7
+#define DST_RM		0x1
+#define DST_REG		0x2
+#define DST_ACC		0x3
+#define DST_OPREG	0x4	/* in the low bits of the opcode */
+#define OP_SRC		0x70
+#define SRC_RM		0x10
+#define SRC_REG		0x20
+#define SRC_IMM		0x30
+#define SRC_ACC		0x40
+#define SRC_ONE		0x50
+#define SRC_CL		0x60
+/* Immediate, in e->imm */
+#define OP_IMM		0x700
+#define IMM_B		0x100	/* 1 byte, sign-extended */
+#define IMM_Z		0x200	/* 2 or 4 bytes, sign-extended */
+#define IMM_V		0x300	/* as the operand size, up to 8 bytes */
+#define IMM_W		0x400	/* 2 bytes */
+#define IMM_WB		0x500	/* 2 bytes and 1 byte (ENTER) */
+#define IMM_MOFFS	0x600	/* an address, into e->ea */
+#define IMM_FAR		0x700	/* offset as the operand size in e->imm, selector in e->src */
+
+#define OP_MODRM	BIT(11)
+#define OP_BYTE		BIT(12)	/* operands are 1 byte */
+#define OP_MOV		BIT(13)	/* operand 1 is written without being read */
+#define OP_RO		BIT(14)	/* operand 1 is read only */
+#define OP_LOCK		BIT(15)	/* LOCK is allowed if operand 1 is memory */
+#define OP_SRC8		BIT(16)	/* operand 2 is 1 byte */
+#define OP_SRC16	BIT(17)	/* operand 2 is 2 bytes */
+#define OP_D64		BIT(18)	/* in 64-bit mode the default operand size is 8 */
+#define OP_F64		BIT(19)	/* in 64-bit mode the operand size is 8 */
+#define OP_NO64		BIT(20)	/* #UD in 64-bit mode */
+#define OP_MEM		BIT(21)	/* #UD with a register in ModRM.rm */
+#define OP_PRIV		BIT(22)	/* #GP(0) unless CPL is 0 */
+#define OP_PROT		BIT(23)	/* #UD in real and virtual-8086 mode */
+#define OP_GROUP	BIT(24)
+#define OP_PREFIX	BIT(25)
+#define OP_UD		BIT(26)	/* not an instruction */
+#define OP_REGS		BIT(27)	/* ModRM.rm is a register whatever ModRM.mod says (MOV CR, MOV DR) */
+#define OP_SRC32	BIT(28)	/* operand 2 is 4 bytes */
+#define OP_DST16	BIT(29)	/* operand 1 is 2 bytes if it is memory */
+#define OP_BITS		BIT(30)	/* operand 2 is a bit offset that may lie outside memory operand 1 */
+#define OP_CHECKS	(OP_NO64 | OP_MEM | OP_PRIV | OP_PROT | OP_UD)
+
+/* Every handler: executes e and commits everything but RIP, which the caller takes from e->next_rip */
+#define RL_EM_HANDLERS(X)								\
+	X(aaa) X(aad) X(aam) X(alu) X(bswap) X(bt) X(bsx) X(call) X(call_far) X(call_rm) X(cbw)	\
+	X(clts) X(cmc) X(cmov) X(cmpxchg) X(cmpxchg8b) X(cpuid) X(cwd) X(daa) X(div) X(enter)	\
+	X(far_rm) X(fence) X(flag) X(hlt) X(idiv) X(if) X(imul) X(imul_acc) X(in) X(incdec) X(ins) X(int)	\
+	X(invd) X(iret) X(jcc) X(jcxz) X(jmp) X(jmp_far) X(jmp_rm) X(lahf) X(lds) X(ldt_tr) X(lea)	\
+	X(leave) X(lgdt) X(lmsw) X(loop) X(mov) X(mov_cr) X(mov_dr) X(mov_from_seg) X(mov_to_seg)	\
+	X(movbe) X(movnti) X(movsx) X(mul) X(neg) X(nop) X(not) X(out) X(outs) X(pop) X(popa) X(popf)	\
+	X(popseg) X(push) X(pusha) X(pushf) X(pushseg) X(rdmsr) X(rdpmc) X(rdtsc) X(ret) X(ret_far)	\
+	X(sahf) X(salc) X(setcc) X(sgdt) X(shift) X(shld) X(sldt_str) X(smsw) X(sse_mov) X(string)	\
+	X(test) X(wbinvd) X(wrmsr) X(xadd) X(xchg) X(xlat) X(invlpg) X(popcnt)
+
+#define RL_EM_DECLARE(name) enum rl_emul_result rl_em_##name(struct rl_emul *e);
+RL_EM_HANDLERS(RL_EM_DECLARE)
+#undef RL_EM_DECLARE
+
+enum { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI };
+
+#define FL_CF	BIT_ULL(0)
+#define FL_PF	BIT_ULL(2)
+#define FL_AF	BIT_ULL(4)
+#define FL_ZF	BIT_ULL(6)
+#define FL_SF	BIT_ULL(7)
+#define FL_TF	BIT_ULL(8)
+#define FL_IF	BIT_ULL(9)
+#define FL_DF	BIT_ULL(10)
+#define FL_OF	BIT_ULL(11)
+#define FL_IOPL	0x3000ull
+#define FL_NT	BIT_ULL(14)
+#define FL_RF	BIT_ULL(16)
+#define FL_VM	BIT_ULL(17)
+#define FL_AC	BIT_ULL(18)
+#define FL_VIF	BIT_ULL(19)
+#define FL_VIP	BIT_ULL(20)
+#define FL_ID	BIT_ULL(21)
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+#define EMUL_CR0_PE	BIT_ULL(0)
+#define EMUL_CR0_EM	BIT_ULL(2)
+#define EMUL_CR0_TS	BIT_ULL(3)
+#define EMUL_CR4_VME	BIT_ULL(0)
+#define EMUL_CR4_PVI	BIT_ULL(1)
+#define EMUL_CR4_TSD	BIT_ULL(2)
+#define EMUL_CR4_DE	BIT_ULL(3)
+#define EMUL_CR4_PCE	BIT_ULL(8)
+#define EMUL_CR4_OSFXSR	BIT_ULL(9)
+#define EMUL_CR4_UMIP	BIT_ULL(11)
+#define EMUL_CR4_LA57	BIT_ULL(12)
+#define EMUL_CR4_OSXSAVE	BIT_ULL(18)
+#define EMUL_EFER_LMA	BIT_ULL(10)
+
+enum { VEC_DE = 0, VEC_BP = 3, VEC_OF = 4, VEC_UD = 6, VEC_NM = 7, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13 };
+
+/* The operations of opcodes 00 to 3F and of group 1, as encoded there */
+enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
+
+u64 rl_em_alu_op(unsigned int op, u64 a, u64 b, unsigned int size, u64 *rflags);
+bool rl_em_cond(const struct rl_emul *e);
+enum rl_emul_result rl_em_read_desc(struct rl_emul *e, u16 sel, u64 *desc, unsigned int len,
+				    u64 *addr);
+void rl_em_parse_desc(u16 sel, u64 desc, struct rl_seg *s);
+void rl_em_set_seg(struct rl_emul *e, unsigned int seg, const struct rl_seg *s);
+enum rl_emul_result rl_em_linear(struct rl_emul *e, unsigned int seg, u64 ea, unsigned int len,
+				 unsigned int access, u64 *linear);
+enum rl_emul_result rl_em_seg_read(struct rl_emul *e, unsigned int seg, u64 ea, void *buf,
+				   unsigned int len);
+enum rl_emul_result rl_em_seg_write(struct rl_emul *e, unsigned int seg, u64 ea, const void *buf,
+				    unsigned int len);
+enum rl_emul_result rl_em_rm_read(struct rl_emul *e, unsigned int size, unsigned int access,
+				  u64 *val);
+enum rl_emul_result rl_em_store(struct rl_emul *e, u64 val);
+enum rl_emul_result rl_em_push_bytes(struct rl_emul *e, const void *buf, unsigned int len);
+enum rl_emul_result rl_em_stack_read(struct rl_emul *e, void *buf, unsigned int len);
+void rl_em_sp_add(struct rl_emul *e, u64 n);
+u64 rl_em_stack_mask(struct rl_emul *e);
+enum rl_emul_result rl_em_check_target(struct rl_emul *e, const struct rl_seg *cs, u64 rip);
+
+static inline enum rl_emul_result rl_em_ud(struct rl_emul *e)
+{
+	return rl_emul_fault(e, VEC_UD);
+}
+
+static inline enum rl_emul_result rl_em_gp(struct rl_emul *e, u32 code)
+{
+	return rl_emul_fault_code(e, VEC_GP, code);
+}
+
+static inline bool rl_em_long(const struct rl_emul *e)
+{
+	return e->mode == RL_MODE_LONG64;
+}
+
+/* Paging-free segmentation: selectors are paragraph numbers */
+static inline bool rl_em_real(const struct rl_emul *e)
+{
+	return e->mode <= RL_MODE_VM86;
+}
+
+static inline bool rl_em_canonical(const struct rl_emul *e, u64 addr)
+{
+	unsigned int unused = e->cr4 & EMUL_CR4_LA57 ? 64 - 57 : 64 - 48;
+
+	return (u64)((s64)(addr << unused) >> unused) == addr;
+}
+
+static inline u64 rl_em_mask(unsigned int size)
+{
+	return ~0ull >> (64 - 8 * size);
+}
+
+static inline u64 rl_em_sext(u64 val, unsigned int size)
+{
+	unsigned int unused = 64 - 8 * size;
+
+	return (u64)((s64)(val << unused) >> unused);
+}
+
+static inline const struct rl_seg *rl_em_seg(struct rl_emul *e, unsigned int seg)
+{
+	if (!(e->seg_valid & (1u << seg))) {
+		e->ops->get_seg(e, seg, &e->seg[seg]);
+		e->seg_valid |= 1u << seg;
+	}
+	return &e->seg[seg];
+}
+
+static inline u64 rl_em_reg(const struct rl_emul *e, unsigned int nr, unsigned int size)
+{
+	switch (size) {
+	case 1:
+		if (!e->rex && (nr & 0xc) == 4)	/* AH CH DH BH */
+			return (u8)(e->regs[nr & 3] >> 8);
+		return (u8)e->regs[nr];
+	case 2:
+		return (u16)e->regs[nr];
+	case 4:
+		return (u32)e->regs[nr];
+	default:
+		return e->regs[nr];
+	}
+}
+
+static inline void rl_em_set_reg(struct rl_emul *e, unsigned int nr, unsigned int size, u64 val)
+{
+	switch (size) {
+	case 1:
+		if (!e->rex && (nr & 0xc) == 4)
+			e->regs[nr & 3] = (e->regs[nr & 3] & ~0xff00ul) | (u8)val << 8;
+		else
+			e->regs[nr] = (e->regs[nr] & ~0xfful) | (u8)val;
+		break;
+	case 2:
+		e->regs[nr] = (e->regs[nr] & ~0xfffful) | (u16)val;
+		break;
+	case 4:
+		e->regs[nr] = (u32)val;
+		break;
+	default:
+		e->regs[nr] = val;
+	}
+}
+
+#endif

@@ -1,0 +1,1102 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The instruction emulator in all modes, against expectations written by hand: segmentation, faults,
+ * restarts, privileges, string and port I/O, system instructions.
+ */
+#include "emul_machine.h"
+#include "unit.h"
+
+static struct machine m;
+
+#define RUN(...)								\
+	machine_run(&m, (const u8[]){ __VA_ARGS__ }, sizeof((const u8[]){ __VA_ARGS__ }))
+#define EXPECT_OK(...)		EXPECT_EQ(RUN(__VA_ARGS__), RL_EMUL_OK)
+#define EXPECT_FAULT(vec, err, ...)						\
+	do {									\
+		EXPECT_EQ(RUN(__VA_ARGS__), RL_EMUL_FAULT);			\
+		EXPECT_EQ(m.e.fault.vector, vec);				\
+		EXPECT_EQ(m.e.fault.error_code, err);				\
+	} while (0)
+#define UD	6
+#define NM	7
+#define NP	11
+#define SS	12
+#define GP	13
+#define PF	14
+
+static u64 mem(u64 addr, unsigned int len)
+{
+	u64 val = 0;
+
+	memcpy(&val, m.mem + addr, len);
+	return val;
+}
+
+static void put(u64 addr, unsigned int len, u64 val)
+{
+	memcpy(m.mem + addr, &val, len);
+}
+
+static void expect_log(unsigned int i, char kind, u64 addr, unsigned int len, unsigned int count,
+		       u64 data)
+{
+	if (!EXPECT(i < m.nr_log))
+		return;
+	EXPECT_EQ(m.log[i].kind, kind);
+	EXPECT_EQ(m.log[i].addr, addr);
+	EXPECT_EQ(m.log[i].len, len);
+	EXPECT_EQ(m.log[i].count, count);
+	EXPECT_EQ(m.log[i].data, data);
+}
+
+TEST(mov_commits_memory_register_and_rip)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = DATA_BASE;
+	m.regs[AX] = 0x1122334455667788;
+	EXPECT_OK(0x48, 0x89, 0x03);			/* mov %rax,(%rbx) */
+	EXPECT_EQ(mem(DATA_BASE, 8), 0x1122334455667788);
+	EXPECT_EQ(m.e.rip, CODE_BASE + 3);
+	EXPECT_EQ(m.e.insn_len, 3);
+	EXPECT_OK(0x8b, 0x4b, 0x04);			/* mov 4(%rbx),%ecx */
+	EXPECT_EQ(m.regs[CX], 0x11223344);
+	EXPECT_OK(0x8a, 0x6b, 0x01);			/* mov 1(%rbx),%ch */
+	EXPECT_EQ(m.regs[CX], 0x11227744);
+	EXPECT_OK(0x40, 0x8a, 0x6b, 0x02);		/* mov 2(%rbx),%bpl */
+	EXPECT_EQ(m.regs[BP], 0x66);
+}
+
+TEST(prefilled_bytes_are_not_fetched)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = DATA_BASE;
+	m.regs[AX] = 5;
+	m.e.rip = HOLE_BASE + 8;	/* fetching there faults */
+	memcpy(m.e.insn, "\x89\x03", 2);
+	m.e.fetched = 2;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	EXPECT_EQ(mem(DATA_BASE, 4), 5);
+	EXPECT_EQ(m.nr_ops, 1);
+	m.e.fetched = 0;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_FAULT);
+	EXPECT_EQ(m.e.fault.cr2, HOLE_BASE + 10);
+	EXPECT_EQ(m.e.fault.error_code, 16);
+}
+
+TEST(fetch_stops_at_the_page_and_goes_on_when_needed)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.e.rip = HOLE_BASE - 2;
+	EXPECT_EQ(machine_run(&m, "\x31\xc0", 2), RL_EMUL_OK);	/* the next page is not touched */
+	m.e.rip = HOLE_BASE - 1;
+	m.mem[HOLE_BASE - 1] = 0x31;
+	m.e.fetched = 0;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_FAULT);
+	EXPECT_EQ(m.e.fault.vector, PF);
+	EXPECT_EQ(m.e.fault.cr2, HOLE_BASE);
+}
+
+TEST(rip_relative_counts_from_the_next_instruction)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	put(CODE_BASE + 0x100 + 10, 4, 0x89abcdef);
+	m.e.rflags |= FL_CF;
+	/* cmpl $0x89abcdef,0x100(%rip): the immediate belongs to the instruction */
+	EXPECT_OK(0x81, 0x3d, 0, 1, 0, 0, 0xef, 0xcd, 0xab, 0x89);
+	EXPECT_EQ(m.e.rflags & FL_ARITH, FL_ZF | FL_PF);
+	/* addr32: the address is cut to 32 bits */
+	m.e.rip = CODE_BASE;
+	EXPECT_OK(0x67, 0x8d, 0x05, 0, 0, 0, 0x80);	/* lea -0x80000000(%eip),%eax */
+	EXPECT_EQ(m.regs[AX], (u32)(CODE_BASE + 7 + 0x80000000u));
+}
+
+TEST(length_of_instructions_that_are_only_stepped_over)
+{
+	static const struct { u8 mode, len, bytes[15]; } insn[] = {
+		{ RL_MODE_LONG64, 3, { 0x0f, 0x01, 0xd9 } },			/* vmmcall */
+		{ RL_MODE_LONG64, 2, { 0x0f, 0xa2 } },				/* cpuid */
+		{ RL_MODE_LONG64, 3, { 0x0f, 0x01, 0xc9 } },			/* mwait */
+		{ RL_MODE_LONG64, 10, { 0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8 } },	/* movabs */
+		{ RL_MODE_LONG64, 4, { 0x66, 0xb8, 1, 2 } },
+		{ RL_MODE_LONG64, 9, { 0xa1, 1, 2, 3, 4, 5, 6, 7, 8 } },	/* moffs */
+		{ RL_MODE_LONG64, 6, { 0x67, 0xa1, 1, 2, 3, 4 } },
+		{ RL_MODE_LONG64, 8, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } },	/* nopl */
+		{ RL_MODE_LONG64, 6, { 0x66, 0x0f, 0x3a, 0x0f, 0xc1, 3 } },	/* palignr */
+		{ RL_MODE_LONG64, 5, { 0x66, 0x0f, 0x38, 0x00, 0xc1 } },	/* pshufb */
+		{ RL_MODE_LONG64, 4, { 0xc8, 1, 2, 3 } },			/* enter */
+		{ RL_MODE_LONG64, 5, { 0x0f, 0x70, 0x04, 0x24, 1 } },		/* pshufw */
+		{ RL_MODE_PROT32, 7, { 0xea, 1, 2, 3, 4, 5, 6 } },		/* ljmp */
+		{ RL_MODE_PROT32, 6, { 0x66, 0xea, 1, 2, 3, 4 } },
+		{ RL_MODE_PROT32, 3, { 0x0f, 0x20, 0x05 } },			/* mov %cr0: no memory */
+		{ RL_MODE_PROT32, 8, { 0xf6, 0x84, 0x24, 1, 2, 3, 4, 5 } },	/* testb $5 */
+		{ RL_MODE_PROT16, 4, { 0x8b, 0x06, 1, 2 } },			/* mov disp16,%ax */
+		{ RL_MODE_PROT16, 2, { 0xf7, 0x3f } },				/* idivw (%bx) */
+		{ RL_MODE_REAL, 4, { 0x66, 0x0f, 0x20, 0xc0 } },
+		{ RL_MODE_REAL, 8, { 0x67, 0x8b, 0x04, 0x25, 1, 2, 3, 4 } },
+		{ RL_MODE_LONG64, 3, { 0xd9, 0x3c, 0x24 } },			/* fnstcw (%rsp) */
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(insn) / sizeof(insn[0]); i++) {
+		machine_init(&m, insn[i].mode);
+		memcpy(m.mem + CODE_BASE, insn[i].bytes, 15);
+		EXPECT_EQ(rl_emul_decode(&m.e), RL_EMUL_OK);
+		if (!EXPECT_EQ(m.e.insn_len, insn[i].len))
+			printf("# instruction %u\n", i);
+	}
+}
+
+TEST(sixteen_bytes_are_too_many)
+{
+	u8 code[16];
+
+	machine_init(&m, RL_MODE_LONG64);
+	memset(code, 0x66, sizeof(code));
+	code[14] = 0x90;
+	EXPECT_EQ(machine_run(&m, code, 15), RL_EMUL_OK);
+	m.e.rip = CODE_BASE;
+	code[14] = 0x66;
+	code[15] = 0x90;
+	EXPECT_EQ(machine_run(&m, code, 16), RL_EMUL_FAULT);
+	EXPECT_EQ(m.e.fault.vector, GP);
+}
+
+TEST(illegal_encodings_are_ud)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	EXPECT_FAULT(UD, 0, 0x0f, 0x0b);		/* ud2 */
+	EXPECT_FAULT(UD, 0, 0x06);			/* push %es */
+	EXPECT_FAULT(UD, 0, 0x27);			/* daa */
+	EXPECT_FAULT(UD, 0, 0x60);			/* pusha */
+	EXPECT_FAULT(UD, 0, 0xce);			/* into */
+	EXPECT_FAULT(UD, 0, 0x8d, 0xc0);		/* lea %eax,%eax */
+	EXPECT_FAULT(UD, 0, 0xff, 0xd8);		/* lcall *%rax */
+	EXPECT_FAULT(UD, 0, 0xff, 0x38);		/* group 5 /7 */
+	EXPECT_FAULT(UD, 0, 0x8e, 0xc8);		/* mov %eax,%cs */
+	EXPECT_FAULT(UD, 0, 0x8e, 0xf0);		/* mov %eax, segment 6 */
+	EXPECT_FAULT(UD, 0, 0x0f, 0x22, 0xc8);		/* mov %rax,%cr1 */
+	EXPECT_FAULT(UD, 0, 0x0f, 0xb8, 0xc0);		/* popcnt without F3 */
+	EXPECT_FAULT(UD, 0, 0x0f, 0xc7, 0xc8);		/* cmpxchg8b with a register */
+	EXPECT_EQ(RUN(0xc5, 0xf8, 0x10, 0x03), RL_EMUL_UNHANDLED);	/* vmovups */
+	machine_init(&m, RL_MODE_REAL);
+	EXPECT_FAULT(UD, 0, 0x0f, 0x00, 0xd0);		/* lldt */
+	EXPECT_FAULT(UD, 0, 0xc4, 0xc0);		/* les with a register: VEX is not for real mode */
+}
+
+TEST(lock_is_for_rmw_of_memory)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = DATA_BASE;
+	m.regs[AX] = 2;
+	EXPECT_FAULT(UD, 0, 0xf0, 0x89, 0x03);		/* lock mov */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x01, 0xc3);		/* lock add %eax,%ebx */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x39, 0x03);		/* lock cmp */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x83, 0x3b, 0);	/* lock cmp, group 1 */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x03, 0x03);		/* lock add (%rbx),%eax */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x0f, 0xa3, 0x03);	/* lock bt */
+	EXPECT_FAULT(UD, 0, 0xf0, 0xf7, 0x03, 0, 0, 0, 0);	/* lock test */
+	EXPECT_FAULT(UD, 0, 0xf0, 0x90);
+	put(DATA_BASE, 4, 40);
+	EXPECT_OK(0xf0, 0x01, 0x03);			/* lock add %eax,(%rbx) */
+	EXPECT_EQ(mem(DATA_BASE, 4), 42);
+	m.lose_race = true;
+	EXPECT_EQ(RUN(0xf0, 0x01, 0x03), RL_EMUL_RETRY);
+	EXPECT_EQ(mem(DATA_BASE, 4), 42);
+	EXPECT_EQ(m.e.rflags, 2);
+	m.lose_race = true;
+	EXPECT_EQ(RUN(0x87, 0x03), RL_EMUL_RETRY);	/* xchg locks without the prefix */
+	EXPECT_EQ(m.regs[AX], 2);
+	EXPECT_OK(0x87, 0x03);
+	EXPECT_EQ(m.regs[AX], 42);
+}
+
+TEST(cmpxchg8b_and_16b)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[SI] = DATA_BASE;
+	put(DATA_BASE, 8, 0x1111111122222222);
+	m.regs[AX] = 0x22222222;
+	m.regs[DX] = 0xff00000011111111;	/* upper halves do not count */
+	m.regs[BX] = 0x33333333;
+	m.regs[CX] = 0x44444444;
+	EXPECT_OK(0xf0, 0x0f, 0xc7, 0x0e);
+	EXPECT_EQ(mem(DATA_BASE, 8), 0x4444444433333333);
+	EXPECT(m.e.rflags & FL_ZF);
+	EXPECT_OK(0x0f, 0xc7, 0x0e);
+	EXPECT_EQ(m.regs[AX], 0x33333333);
+	EXPECT_EQ(m.regs[DX], 0x44444444);
+	EXPECT(!(m.e.rflags & FL_ZF));
+	put(DATA_BASE + 8, 8, 7);
+	m.regs[AX] = mem(DATA_BASE, 8);
+	m.regs[DX] = 7;
+	EXPECT_OK(0xf0, 0x48, 0x0f, 0xc7, 0x0e);
+	EXPECT_EQ(mem(DATA_BASE, 8), 0x33333333);
+	EXPECT_EQ(mem(DATA_BASE + 8, 8), 0x44444444);
+	m.regs[SI] += 8;
+	EXPECT_FAULT(GP, 0, 0x48, 0x0f, 0xc7, 0x0e);	/* not aligned to 16 */
+}
+
+TEST(nothing_commits_before_a_fault)
+{
+	struct machine before;
+
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = RO_BASE;
+	m.regs[AX] = 0x1234;
+	m.regs[SI] = HOLE_BASE - 4;
+	before = m;
+	EXPECT_FAULT(PF, 3, 0x01, 0x03);		/* add %eax,(%rbx) */
+	EXPECT_EQ(m.e.fault.cr2, RO_BASE);
+	EXPECT_FAULT(PF, 3, 0x0f, 0xc1, 0x03);		/* xadd */
+	EXPECT_FAULT(PF, 3, 0x87, 0x03);		/* xchg */
+	EXPECT_FAULT(PF, 2, 0x48, 0x89, 0x06);		/* mov over the edge of the hole */
+	EXPECT_EQ(m.e.fault.cr2, HOLE_BASE);
+	EXPECT_FAULT(PF, 2, 0xff, 0x46, 0x04);		/* incl 4(%rsi): a write from the start */
+	EXPECT_FAULT(PF, 0, 0x03, 0x46, 0x04);		/* add 4(%rsi),%eax */
+	EXPECT(!memcmp(m.regs, before.regs, sizeof(m.regs)));
+	EXPECT(!memcmp(m.mem + DATA_BASE, before.mem + DATA_BASE, MEM_SIZE - DATA_BASE));
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(m.e.rflags, 2);
+	m.regs[SP] = HOLE_BASE;
+	EXPECT_FAULT(PF, 0, 0x58);			/* pop %rax */
+	EXPECT_EQ(m.regs[SP], HOLE_BASE);
+	m.regs[SP] = HOLE_BASE + 0x1000;
+	EXPECT_FAULT(PF, 2, 0x50);			/* push %rax */
+	EXPECT_FAULT(PF, 2, 0xe8, 0, 0, 0, 0);		/* call */
+	EXPECT_EQ(m.regs[SP], HOLE_BASE + 0x1000);
+}
+
+TEST(mmio_read_waits_for_user_space_and_restarts)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = MMIO_BASE + 8;
+	m.regs[CX] = 3;
+	m.to_user = true;
+	m.input = 0x10;
+	EXPECT_EQ(RUN(0x01, 0x0b), RL_EMUL_USER);	/* add %ecx,(%rbx) */
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(m.nr_log, 0);
+	m.user_done = true;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	expect_log(0, 'r', MMIO_BASE + 8, 4, 1, 0x10);
+	expect_log(1, 'w', MMIO_BASE + 8, 4, 1, 0x13);
+	EXPECT_EQ(m.e.rip, CODE_BASE + 2);
+	EXPECT(m.e.stop);
+	EXPECT_EQ(RUN(0x0f, 0xb6, 0x03), RL_EMUL_USER);	/* movzbl (%rbx),%eax */
+	m.user_done = true;
+	m.input = 0x1ff;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	EXPECT_EQ(m.regs[AX], 0xff);
+	EXPECT_EQ(m.log[2].len, 1);
+}
+
+TEST(non_canonical_addresses)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = 0x800000000000;
+	m.regs[BP] = 0x800000000000;
+	EXPECT_FAULT(GP, 0, 0x8b, 0x03);		/* mov (%rbx),%eax */
+	EXPECT_FAULT(SS, 0, 0x8b, 0x45, 0x00);		/* mov 0(%rbp),%eax */
+	EXPECT_FAULT(GP, 0, 0x3e, 0xff, 0xe3);		/* jmp *%rbx */
+	m.regs[BX] = 0x7fffffffffff;
+	EXPECT_FAULT(GP, 0, 0x8b, 0x03);		/* its last byte */
+	m.e.cr4 |= 1 << 12;				/* LA57 */
+	EXPECT_FAULT(PF, 0, 0x8b, 0x03);
+	m.seg[RL_SEG_GS].base = 0x1000;
+	m.regs[BX] = DATA_BASE - 0x1000;
+	put(DATA_BASE, 4, 77);
+	EXPECT_OK(0x65, 0x8b, 0x03);			/* mov %gs:(%rbx),%eax */
+	EXPECT_EQ(m.regs[AX], 77);
+	m.seg[RL_SEG_DS].base = 0x1000;
+	m.regs[BX] = DATA_BASE;
+	EXPECT_OK(0x26, 0x8b, 0x03);			/* other segments have no base */
+	EXPECT_EQ(m.regs[AX], 77);
+}
+
+TEST(protected_mode_limits_and_rights)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[BX] = DATA_BASE;
+	m.seg[RL_SEG_DS].limit = DATA_BASE + 3;
+	EXPECT_OK(0x89, 0x03);				/* mov %eax,(%ebx) */
+	EXPECT_FAULT(GP, 0, 0x89, 0x43, 0x01);		/* one byte over */
+	EXPECT_OK(0x88, 0x43, 0x03);
+	m.regs[BP] = m.regs[BX];
+	m.seg[RL_SEG_SS].limit = DATA_BASE + 3;
+	EXPECT_FAULT(SS, 0, 0x89, 0x45, 0x01);
+	m.seg[RL_SEG_DS].attr = 0xc091;			/* read-only */
+	EXPECT_FAULT(GP, 0, 0x89, 0x03);
+	EXPECT_FAULT(GP, 0, 0x01, 0x03);
+	EXPECT_OK(0x8b, 0x03);
+	m.seg[RL_SEG_ES].attr = 0;			/* null selector */
+	EXPECT_FAULT(GP, 0, 0x26, 0x8b, 0x03);
+	m.seg[RL_SEG_CS].attr = 0xc099;			/* execute-only */
+	EXPECT_FAULT(GP, 0, 0x2e, 0x8b, 0x03);
+	m.seg[RL_SEG_CS].attr = 0xc09b;
+	EXPECT_OK(0x2e, 0x8b, 0x03);
+	EXPECT_FAULT(GP, 0, 0x2e, 0x89, 0x03);		/* code is never written */
+	m.seg[RL_SEG_FS] = (struct rl_seg){ .limit = DATA_BASE, .attr = 0xc097 };	/* down */
+	EXPECT_FAULT(GP, 0, 0x64, 0x8b, 0x03);
+	EXPECT_OK(0x64, 0x8b, 0x43, 0x01);
+	m.seg[RL_SEG_FS].attr = 0x97;			/* of 64 KiB: the upper bound is 0xffff */
+	EXPECT_FAULT(GP, 0, 0x64, 0x8b, 0x43, 0x01);
+	m.seg[RL_SEG_FS].limit = 0x100;
+	m.regs[BX] = 0xfffd;
+	EXPECT_FAULT(GP, 0, 0x64, 0x8b, 0x03);
+	EXPECT_OK(0x64, 0x8a, 0x03);
+	m.seg[RL_SEG_GS].base = 0xffff0000;		/* linear addresses wrap at 4 GiB */
+	m.regs[BX] = DATA_BASE + 0x10000;
+	put(DATA_BASE, 4, 99);
+	EXPECT_OK(0x65, 0x8b, 0x03);
+	EXPECT_EQ(m.regs[AX], 99);
+	m.seg[RL_SEG_CS].limit = m.e.rip + 1;
+	EXPECT_OK(0x89, 0xc0);
+	EXPECT_FAULT(GP, 0, 0x90);			/* beyond CS */
+}
+
+TEST(real_mode_addresses)
+{
+	machine_init(&m, RL_MODE_REAL);
+	m.regs[BX] = 0x1000;
+	m.regs[SI] = 0xf010;				/* wraps at 64 KiB */
+	m.regs[AX] = 0xaaaabeef;
+	EXPECT_OK(0x89, 0x00);				/* mov %ax,(%bx,%si) */
+	EXPECT_EQ(mem(DATA_BASE + 0x10, 4), 0xbeef);
+	m.regs[BP] = 0x20;
+	EXPECT_OK(0x66, 0x89, 0x42, 0xff);		/* mov %eax,-1(%bp,%si): by SS */
+	EXPECT_EQ(mem(STACK_BASE + 0xf02f, 4), 0xaaaabeef);
+	EXPECT_OK(0x3e, 0x8a, 0x4e, 0x00);		/* mov %ds:(%bp),%cl */
+	EXPECT_EQ(m.regs[CX], 0);
+	EXPECT_OK(0x8a, 0x0e, 0x10, 0x00);		/* mov 0x10,%cl */
+	EXPECT_EQ(m.regs[CX], 0xef);
+	m.regs[BX] = 0xffff;
+	EXPECT_FAULT(GP, 0, 0x89, 0x07);		/* a word at 0xffff */
+	EXPECT(!m.e.fault.has_error);
+	m.regs[BP] = 0xffff;
+	EXPECT_FAULT(SS, 0, 0x89, 0x46, 0x00);
+	m.regs[BX] = 0x12345;
+	EXPECT_FAULT(GP, 0, 0x67, 0x8a, 0x03);		/* mov (%ebx),%al over 64 KiB */
+	m.seg[RL_SEG_DS].limit = 0xffffffff;		/* unreal mode */
+	m.mem[DATA_BASE + 0x12345] = 0x5a;
+	EXPECT_OK(0x67, 0x8a, 0x03);
+	EXPECT_EQ(m.regs[AX], 0xaaaabe5a);
+	EXPECT_OK(0x8e, 0xd9);				/* mov %cx,%ds keeps its limit */
+	EXPECT_EQ(m.seg[RL_SEG_DS].base, 0xef0);
+	EXPECT_EQ(m.seg[RL_SEG_DS].limit, 0xffffffff);
+	EXPECT_EQ(m.seg[RL_SEG_DS].sel, 0xef);
+	m.seg[RL_SEG_DS].base = DATA_BASE;
+	m.regs[BX] = 0x12345;
+	m.mem[DATA_BASE + 0x45 + 0x12] = 0;
+	m.regs[AX] = 4;
+	m.mem[DATA_BASE + 0x2349] = 0x77;
+	EXPECT_OK(0xd7);				/* xlat: 16-bit address */
+	EXPECT_EQ(m.regs[AX], 0x77);
+}
+
+TEST(stack_width_follows_ss)
+{
+	u64 i;
+
+	machine_init(&m, RL_MODE_PROT32);
+	m.seg[RL_SEG_SS] = (struct rl_seg){ STACK_BASE, 0xffff, SEL_STACK16, 0x93 };
+	m.regs[SP] = 0x77770002;
+	m.regs[AX] = 0x11223344;
+	EXPECT_FAULT(SS, 0, 0x50);			/* four bytes at 0xfffe */
+	m.regs[SP] = 0x77770000;
+	EXPECT_OK(0x50);				/* push %eax */
+	EXPECT_EQ(m.regs[SP], 0x7777fffc);
+	EXPECT_EQ(mem(STACK_BASE + 0xfffc, 4), 0x11223344);
+	EXPECT_OK(0x59);				/* pop %ecx */
+	EXPECT_EQ(m.regs[CX], 0x11223344);
+	EXPECT_EQ(m.regs[SP], 0x77770000);
+	m.regs[SP] = 0x100;
+	EXPECT_OK(0x66, 0x6a, 0xff);			/* pushw $-1 */
+	EXPECT_EQ(m.regs[SP], 0xfe);
+	EXPECT_EQ(mem(STACK_BASE + 0xfe, 2), 0xffff);
+	for (i = 0; i < 8; i++)
+		m.regs[i] = i == SP ? 0x200 : 0x10 * i;
+	EXPECT_OK(0x60);				/* pusha */
+	EXPECT_EQ(m.regs[SP], 0x1e0);
+	EXPECT_EQ(mem(STACK_BASE + 0x1e0, 4), 0x70);
+	EXPECT_EQ(mem(STACK_BASE + 0x1ec, 4), 0x200);
+	memset(m.regs, 0, sizeof(m.regs));
+	m.regs[SP] = 0x1e0;
+	EXPECT_OK(0x61);				/* popa */
+	for (i = 0; i < 8; i++)
+		EXPECT_EQ(m.regs[i], i == SP ? 0x200 : 0x10 * i);
+
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[9] = 0x99;
+	EXPECT_OK(0x41, 0x51);				/* push %r9 */
+	EXPECT_EQ(mem(STACK_BASE - 8, 8), 0x99);
+	EXPECT_OK(0x8f, 0x44, 0x24, 0x08);		/* pop 8(%rsp): by the new RSP */
+	EXPECT_EQ(m.regs[SP], STACK_BASE);
+	EXPECT_EQ(mem(STACK_BASE + 8, 8), 0x99);
+	put(STACK_BASE, 8, 0x1234);
+	EXPECT_OK(0x5c);				/* pop %rsp */
+	EXPECT_EQ(m.regs[SP], 0x1234);
+	m.regs[SP] = STACK_BASE;
+	m.regs[BP] = 0xabc;
+	EXPECT_OK(0xc8, 0x20, 0x00, 0x00);		/* enter $32,$0 */
+	EXPECT_EQ(m.regs[BP], STACK_BASE - 8);
+	EXPECT_EQ(m.regs[SP], STACK_BASE - 40);
+	put(STACK_BASE - 16, 8, 0x1111);		/* frame pointers to copy */
+	EXPECT_OK(0xc8, 0x00, 0x00, 0x02);		/* enter $0,$2 */
+	EXPECT_EQ(m.regs[BP], STACK_BASE - 48);
+	EXPECT_EQ(m.regs[SP], STACK_BASE - 64);
+	EXPECT_EQ(mem(STACK_BASE - 48, 8), STACK_BASE - 8);
+	EXPECT_EQ(mem(STACK_BASE - 56, 8), 0x1111);
+	EXPECT_EQ(mem(STACK_BASE - 64, 8), STACK_BASE - 48);
+	EXPECT_OK(0xc9);				/* leave */
+	EXPECT_EQ(m.regs[BP], STACK_BASE - 8);
+	EXPECT_EQ(m.regs[SP], STACK_BASE - 40);
+}
+
+TEST(near_branches)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.e.rflags |= FL_ZF;
+	EXPECT_OK(0x74, 0xf0);				/* je .-14 */
+	EXPECT_EQ(m.e.rip, CODE_BASE - 14);
+	EXPECT_OK(0x0f, 0x85, 0, 1, 0, 0);		/* jne: not taken */
+	EXPECT_EQ(m.e.rip, CODE_BASE - 8);
+	EXPECT_OK(0xe8, 3, 0, 0, 0);			/* call */
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(mem(STACK_BASE - 8, 8), CODE_BASE - 3);
+	EXPECT_OK(0xc2, 0x10, 0x00);			/* ret $16 */
+	EXPECT_EQ(m.e.rip, CODE_BASE - 3);
+	EXPECT_EQ(m.regs[SP], STACK_BASE + 16);
+	m.regs[CX] = 0x100000001;
+	EXPECT_OK(0x67, 0xe2, 0x10);			/* addr32 loop: ECX becomes 0 */
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(m.regs[CX], 0);
+	EXPECT_OK(0xe3, 0x10);				/* jrcxz */
+	EXPECT_EQ(m.e.rip, CODE_BASE + 0x12);
+	machine_init(&m, RL_MODE_REAL);
+	m.e.rip = 0xfff0;
+	EXPECT_OK(0xeb, 0x20);				/* IP wraps */
+	EXPECT_EQ(m.e.rip, 0x12);
+	m.regs[AX] = 0x1234;
+	EXPECT_OK(0xff, 0xd0);				/* call *%ax */
+	EXPECT_EQ(m.e.rip, 0x1234);
+	EXPECT_EQ(mem(STACK_BASE + 0x7ffe, 2), 0x14);
+	m.regs[AX] = 0x12345;
+	EXPECT_FAULT(GP, 0, 0x66, 0xff, 0xe0);		/* jmp *%eax beyond CS */
+}
+
+TEST(far_transfers_in_real_mode)
+{
+	machine_init(&m, RL_MODE_REAL);
+	EXPECT_OK(0x9a, 0x34, 0x12, 0x00, 0x20);	/* lcall $0x2000,$0x1234 */
+	EXPECT_EQ(m.seg[RL_SEG_CS].sel, 0x2000);
+	EXPECT_EQ(m.seg[RL_SEG_CS].base, 0x20000);
+	EXPECT_EQ(m.e.rip, 0x1234);
+	EXPECT_EQ(mem(STACK_BASE + 0x7ffc, 4), (CODE_BASE >> 4) << 16 | 5);
+	EXPECT_OK(0xca, 0x02, 0x00);			/* lret $2 */
+	EXPECT_EQ(m.seg[RL_SEG_CS].base, CODE_BASE);
+	EXPECT_EQ(m.e.rip, 5);
+	EXPECT_EQ(m.regs[SP], 0x8002);
+	put(0x21 * 4, 4, 0x20000100);
+	m.e.rflags |= FL_IF | FL_CF;
+	EXPECT_OK(0xcd, 0x21);				/* int $0x21 */
+	EXPECT_EQ(m.seg[RL_SEG_CS].base, 0x20000);
+	EXPECT_EQ(m.e.rip, 0x100);
+	EXPECT_EQ(m.e.rflags, 2 | FL_CF);
+	EXPECT_EQ(mem(STACK_BASE + 0x7ffc, 2), 7);
+	EXPECT_EQ(mem(STACK_BASE + 0x8000, 2), 2 | FL_IF | FL_CF);
+	EXPECT_OK(0xcf);				/* iret */
+	EXPECT_EQ(m.e.rip, 7);
+	EXPECT_EQ(m.e.rflags, 2 | FL_IF | FL_CF);
+	EXPECT_EQ(m.regs[SP], 0x8002);
+	m.idt.limit = 0x20 * 4;
+	EXPECT_FAULT(GP, 0, 0xcd, 0x21);
+	put(DATA_BASE, 4, 0x12345678);
+	m.regs[BX] = 0;
+	EXPECT_OK(0xc4, 0x0f);				/* les (%bx),%cx */
+	EXPECT_EQ(m.seg[RL_SEG_ES].sel, 0x1234);
+	EXPECT_EQ(m.regs[CX], 0x5678);
+	EXPECT_OK(0x0f, 0xb2, 0x27);			/* lss (%bx),%sp: no interrupt after it */
+	EXPECT_EQ(m.seg[RL_SEG_SS].base, 0x12340);
+	EXPECT_EQ(m.regs[SP], 0x5678);
+}
+
+TEST(segment_loads_in_protected_mode)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[AX] = SEL_DATA0;
+	EXPECT_OK(0x8e, 0xc0);				/* mov %eax,%es */
+	EXPECT_EQ(m.seg[RL_SEG_ES].attr, 0xc093);
+	EXPECT_EQ(m.seg[RL_SEG_ES].limit, 0xffffffff);
+	EXPECT_EQ(m.mem[TABLE_BASE + SEL_DATA0 + 5], 0x93);	/* marked accessed */
+	m.regs[AX] = 3;
+	EXPECT_OK(0x8e, 0xe0);				/* null, with an RPL, into FS */
+	EXPECT_EQ(m.seg[RL_SEG_FS].attr & 0x80, 0);
+	EXPECT_EQ(m.seg[RL_SEG_FS].sel, 3);
+	EXPECT_FAULT(GP, 0, 0x8e, 0xd0);		/* but not into SS */
+	m.regs[AX] = SEL_RODATA;
+	EXPECT_FAULT(GP, SEL_RODATA, 0x8e, 0xd0);
+	m.regs[AX] = SEL_DATA0 + 3;
+	EXPECT_FAULT(GP, SEL_DATA0, 0x8e, 0xd0);	/* RPL above CPL */
+	EXPECT_FAULT(GP, SEL_DATA0, 0x8e, 0xd8);	/* RPL above DPL */
+	m.regs[AX] = SEL_DATA3;
+	EXPECT_FAULT(GP, SEL_DATA3, 0x8e, 0xd0);	/* DPL is not CPL */
+	m.regs[AX] = SEL_XCODE;
+	EXPECT_FAULT(GP, SEL_XCODE, 0x8e, 0xd8);	/* not readable */
+	m.regs[AX] = SEL_CODE0;
+	EXPECT_OK(0x8e, 0xd8);
+	m.regs[AX] = SEL_ABSENT;
+	EXPECT_FAULT(NP, SEL_ABSENT, 0x8e, 0xd8);
+	put_desc(&m, TABLE_BASE + SEL_ABSENT, 0, 0xfffff, 0xc013);
+	EXPECT_FAULT(SS, SEL_ABSENT, 0x8e, 0xd0);
+	m.regs[AX] = SEL_TSS;
+	EXPECT_FAULT(GP, SEL_TSS, 0x8e, 0xd8);
+	m.regs[AX] = SEL_LIMIT + 8;
+	EXPECT_FAULT(GP, SEL_LIMIT + 8, 0x8e, 0xd8);
+	m.regs[AX] = 0xc;				/* LDT */
+	EXPECT_FAULT(GP, 0xc, 0x8e, 0xd8);		/* there is none */
+	m.seg[RL_SEG_LDTR] = (struct rl_seg){ TABLE_BASE + 0x1000, 0xf, SEL_LDT, 0x82 };
+	put_desc(&m, TABLE_BASE + 0x1008, 0x5000, 0x123, 0x93);
+	EXPECT_OK(0x8e, 0xd8);
+	EXPECT_EQ(m.seg[RL_SEG_DS].base, 0x5000);
+	EXPECT_EQ(m.seg[RL_SEG_DS].limit, 0x123);
+	m.seg[RL_SEG_LDTR].limit = 0xe;
+	EXPECT_FAULT(GP, 0xc, 0x8e, 0xd8);
+	m.regs[AX] = SEL_STACK16;
+	EXPECT_OK(0x8e, 0xd0);
+	EXPECT_EQ(m.e.shadow, RL_SHADOW_MOV_SS);
+	EXPECT_EQ(m.seg[RL_SEG_SS].base, STACK_BASE);
+	EXPECT_OK(0x90);
+	EXPECT_EQ(m.e.shadow, 0);
+	put_desc(&m, TABLE_BASE + SEL_CODE64, 0, 0xfffff, 0xc09b);
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[SP] = STACK_BASE;
+	put(STACK_BASE, 4, SEL_STACK16);
+	EXPECT_OK(0x17);				/* pop %ss: by the old stack's width */
+	EXPECT_EQ(m.regs[SP], STACK_BASE + 4);
+	EXPECT_OK(0x8c, 0xd2);				/* mov %ss,%edx */
+	EXPECT_EQ(m.regs[DX], SEL_STACK16);
+	m.regs[BX] = DATA_BASE;
+	put(DATA_BASE, 4, 0xffffffff);
+	EXPECT_OK(0x8c, 0x13);				/* to memory always 16 bits */
+	EXPECT_EQ(mem(DATA_BASE, 4), 0xffff0000 | SEL_STACK16);
+}
+
+TEST(far_transfers_in_protected_mode)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	EXPECT_OK(0xea, 0x00, 0x01, 0, 0, SEL_CODE16, 0);	/* ljmp */
+	EXPECT_EQ(m.seg[RL_SEG_CS].base, CODE_BASE);
+	EXPECT_EQ(m.seg[RL_SEG_CS].sel, SEL_CODE16);
+	EXPECT_EQ(m.e.rip, 0x100);
+	machine_init(&m, RL_MODE_PROT32);
+	EXPECT_FAULT(GP, 0, 0xea, 0, 0, 1, 0, SEL_CODE16, 0);	/* beyond its limit */
+	EXPECT_FAULT(GP, SEL_DATA0, 0xea, 0, 0, 0, 0, SEL_DATA0, 0);
+	EXPECT_FAULT(GP, SEL_CODE3, 0xea, 0, 0, 0, 0, SEL_CODE3, 0);
+	EXPECT_FAULT(GP, 0, 0xea, 0, 0, 0, 0, 0, 0);
+	EXPECT_EQ(RUN(0xea, 0, 0, 0, 0, SEL_GATE, 0), RL_EMUL_UNHANDLED);
+	EXPECT_OK(0x9a, 0x78, 0x56, 0, 0, SEL_CODE0, 0);	/* lcall */
+	EXPECT_EQ(m.e.rip, 0x5678);
+	EXPECT_EQ(mem(STACK_BASE - 8, 4), CODE_BASE + 7);
+	EXPECT_EQ(mem(STACK_BASE - 4, 4), SEL_CODE0);
+	EXPECT_OK(0xcb);				/* lret */
+	EXPECT_EQ(m.e.rip, CODE_BASE + 7);
+	EXPECT_EQ(m.regs[SP], STACK_BASE);
+	put(STACK_BASE, 8, (u64)(SEL_CODE3 + 3) << 32);
+	EXPECT_EQ(RUN(0xcb), RL_EMUL_UNHANDLED);	/* to an outer level */
+	put(STACK_BASE, 8, (u64)SEL_CODE0 << 32 | 0x4444);
+	put(STACK_BASE + 8, 4, 2 | FL_IF | FL_CF | 0x3000);
+	EXPECT_OK(0xcf);				/* iret */
+	EXPECT_EQ(m.e.rip, 0x4444);
+	EXPECT_EQ(m.e.rflags, 2 | FL_IF | FL_CF | 0x3000);
+	EXPECT_EQ(m.regs[SP], STACK_BASE + 12);
+
+	machine_init(&m, RL_MODE_LONG64);
+	put(STACK_BASE, 8, 0x5555);
+	put(STACK_BASE + 8, 8, SEL_CODE64);
+	put(STACK_BASE + 16, 8, 2 | FL_ZF);
+	put(STACK_BASE + 24, 8, 0x7777);
+	put(STACK_BASE + 32, 8, 0);
+	EXPECT_OK(0x48, 0xcf);				/* iretq takes RSP and SS too */
+	EXPECT_EQ(m.e.rip, 0x5555);
+	EXPECT_EQ(m.regs[SP], 0x7777);
+	EXPECT_EQ(m.seg[RL_SEG_SS].sel, 0);
+	EXPECT_EQ(m.e.rflags, 2 | FL_ZF);
+}
+
+TEST(flags_and_privilege)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	machine_user(&m);
+	m.e.rflags |= FL_IF;
+	EXPECT_FAULT(GP, 0, 0xfa);			/* cli */
+	EXPECT_FAULT(GP, 0, 0xf4);			/* hlt */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x20, 0xc0);		/* mov %cr0,%eax */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x32);		/* rdmsr */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x01, 0x13);		/* lgdt */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x01, 0x3b);		/* invlpg */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x09);		/* wbinvd */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x06);		/* clts */
+	EXPECT_FAULT(GP, 0, 0xe4, 0x60);		/* in: no TSS allows it */
+	EXPECT_OK(0x0f, 0x31);				/* rdtsc */
+	m.e.cr4 |= 4;					/* TSD */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x31);
+	EXPECT_OK(0x0f, 0x01, 0xe0);			/* smsw %eax */
+	m.e.cr4 |= 1 << 11;				/* UMIP */
+	EXPECT_FAULT(GP, 0, 0x0f, 0x01, 0xe0);
+	m.regs[BX] = DATA_BASE;
+	EXPECT_FAULT(GP, 0, 0x0f, 0x01, 0x03);		/* sgdt */
+	put(STACK_BASE, 4, 2 | 0x3000 | FL_CF);
+	EXPECT_OK(0x9d);				/* popf moves neither IF nor IOPL */
+	EXPECT_EQ(m.e.rflags, 2 | FL_IF | FL_CF);
+	m.e.rflags |= 0x3000;
+	put(STACK_BASE + 4, 4, 2);
+	EXPECT_OK(0x9d);				/* IF at IOPL 3 */
+	EXPECT_EQ(m.e.rflags, 2 | 0x3000);
+	EXPECT_OK(0xfb);				/* sti */
+	EXPECT_EQ(m.e.shadow, RL_SHADOW_STI);
+	EXPECT_OK(0xfb);				/* no shadow with IF already set */
+	EXPECT_EQ(m.e.shadow, 0);
+	EXPECT_OK(0xfa);
+	EXPECT(!(m.e.rflags & FL_IF));
+	m.e.rflags |= 1 << 16;				/* RF ends with the instruction; PUSHF hides it */
+	EXPECT_OK(0x9c);
+	EXPECT(!(m.e.rflags & 1 << 16));
+	EXPECT(!(mem(m.regs[SP], 4) & 1 << 16));
+	m.e.rflags |= FL_TF;
+	EXPECT_OK(0x90);
+	EXPECT(m.e.single_step);
+	m.e.rflags &= ~FL_TF;
+	EXPECT_OK(0x90);
+	EXPECT(!m.e.single_step);
+
+	machine_init(&m, RL_MODE_VM86);
+	EXPECT_FAULT(GP, 0, 0x9c);			/* pushf below IOPL 3 */
+	EXPECT_FAULT(GP, 0, 0xfa);
+	EXPECT(m.e.fault.has_error);
+	m.e.cr4 |= 1;					/* VME */
+	EXPECT_EQ(RUN(0xfa), RL_EMUL_UNHANDLED);
+	m.e.rflags |= 0x3000;
+	EXPECT_OK(0x9c);
+	EXPECT_OK(0xfb);
+	EXPECT_EQ(RUN(0xcd, 0x21), RL_EMUL_UNHANDLED);
+}
+
+TEST(io_permission_map)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	machine_user(&m);
+	put(TABLE_BASE + 0x2000 + 102, 2, 0x68);	/* the map follows the TSS */
+	m.seg[RL_SEG_TR].limit = 0x68 + 0x81;
+	m.input = 0x12345678;
+	EXPECT_OK(0xe4, 0x60);				/* in $0x60,%al */
+	EXPECT_EQ(m.regs[AX], 0x78);
+	m.mem[TABLE_BASE + 0x2068 + 0x60 / 8] = 0x04;	/* port 0x62 is not allowed */
+	EXPECT_OK(0xe5, 0x5e);				/* in $0x5e,%eax: up to 0x61 */
+	EXPECT_FAULT(GP, 0, 0xe5, 0x5f);
+	EXPECT_FAULT(GP, 0, 0xe6, 0x62);
+	EXPECT_OK(0x66, 0xe7, 0x60);
+	m.regs[DX] = 0x408;
+	EXPECT_FAULT(GP, 0, 0xec);			/* outside the map */
+	m.regs[DX] = 0x400;
+	EXPECT_OK(0xec);
+	m.e.rflags |= 0x3000;
+	m.regs[DX] = 0xffff;
+	EXPECT_OK(0xec);				/* IOPL 3 needs no map */
+	m.seg[RL_SEG_TR].attr = 0x83;			/* a 16-bit TSS has none */
+	m.e.rflags &= ~0x3000ull;
+	EXPECT_FAULT(GP, 0, 0xe4, 0x60);
+	machine_init(&m, RL_MODE_VM86);
+	m.e.rflags |= 0x3000;
+	m.regs[DX] = 0xffff;
+	EXPECT_FAULT(GP, 0, 0xec);			/* virtual-8086 mode needs it always */
+}
+
+TEST(port_io)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[AX] = 0x1111111122334455;
+	m.regs[DX] = 0x3f8;
+	EXPECT_OK(0xee);
+	EXPECT_OK(0x66, 0xef);
+	EXPECT_OK(0x48, 0xe7, 0x80);			/* REX.W changes nothing */
+	expect_log(0, 'o', 0x3f8, 1, 1, 0x55);
+	expect_log(1, 'o', 0x3f8, 2, 1, 0x4455);
+	expect_log(2, 'o', 0x80, 4, 1, 0x22334455);
+	m.input = 0xaabbccdd;
+	m.to_user = true;
+	EXPECT_EQ(RUN(0x66, 0xed), RL_EMUL_USER);
+	m.user_done = true;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	EXPECT_EQ(m.regs[AX], 0x111111112233ccdd);
+	m.user_done = true;
+	EXPECT_OK(0xed);
+	EXPECT_EQ(m.regs[AX], 0xaabbccde);		/* 32 bits clear the rest */
+}
+
+TEST(string_moves)
+{
+	unsigned int i;
+
+	machine_init(&m, RL_MODE_LONG64);
+	for (i = 0; i < 2048; i++)
+		m.mem[DATA_BASE + i] = i * 7;
+	m.regs[SI] = DATA_BASE;
+	m.regs[DI] = DATA_BASE + 0x4000;
+	m.regs[CX] = 2048;
+	i = 0;
+	do {
+		EXPECT_OK(0xf3, 0xa4);			/* rep movsb, in bounded pieces */
+		i++;
+	} while (m.e.rip == CODE_BASE && i < 2048);
+	EXPECT(i > 1 && i < 100);
+	EXPECT(!memcmp(m.mem + DATA_BASE, m.mem + DATA_BASE + 0x4000, 2048));
+	EXPECT_EQ(m.regs[CX], 0);
+	EXPECT_EQ(m.regs[SI], DATA_BASE + 2048);
+	EXPECT_EQ(m.regs[DI], DATA_BASE + 0x4000 + 2048);
+	EXPECT_OK(0xf3, 0xa4);				/* nothing left: no access */
+	m.e.rflags |= FL_DF;
+	m.regs[AX] = 0x1234567890abcdef;
+	m.regs[CX] = 2;
+	EXPECT_OK(0xf3, 0x48, 0xab);			/* rep stosq, down */
+	EXPECT_EQ(m.regs[DI], DATA_BASE + 0x4000 + 2048 - 16);
+	EXPECT_EQ(mem(DATA_BASE + 0x4000 + 2048 - 8, 8), 0x1234567890abcdef);
+	m.regs[SI] = DATA_BASE + 4;
+	EXPECT_OK(0xad);				/* lodsl */
+	EXPECT_EQ(m.regs[AX], mem(DATA_BASE + 4, 4));
+	EXPECT_EQ(m.regs[SI], DATA_BASE);
+	m.e.rflags &= ~(u64)FL_DF;
+	m.regs[SI] = DATA_BASE;
+	m.regs[DI] = DATA_BASE + 0x4000;
+	m.mem[DATA_BASE + 0x4005] ^= 1;
+	m.regs[CX] = 100;
+	EXPECT_OK(0xf3, 0xa6);				/* repe cmpsb finds the difference */
+	EXPECT_EQ(m.regs[CX], 94);
+	EXPECT(!(m.e.rflags & FL_ZF));
+	m.regs[AX] = m.mem[DATA_BASE + 0x4009];
+	EXPECT_OK(0xf2, 0xae);				/* repne scasb */
+	EXPECT_EQ(m.regs[DI], DATA_BASE + 0x400a);
+	EXPECT(m.e.rflags & FL_ZF);
+	/* 32-bit addresses: the registers' upper halves go, as with any 32-bit write */
+	m.regs[SI] = 0xffff00000000 | DATA_BASE;
+	m.regs[DI] = DATA_BASE + 0x5000;
+	m.regs[CX] = 0xff00000001;
+	EXPECT_OK(0x67, 0xf3, 0xa5);
+	EXPECT_EQ(m.regs[SI], DATA_BASE + 4);
+	EXPECT_EQ(m.regs[CX], 0);
+	m.e.rflags |= FL_TF;
+	m.regs[CX] = 5;
+	EXPECT_OK(0xf3, 0xaa);				/* single step: one item, #DB */
+	EXPECT_EQ(m.regs[CX], 4);
+	EXPECT(m.e.single_step);
+}
+
+TEST(string_faults_keep_what_was_done)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[DI] = HOLE_BASE - 10;
+	m.regs[AX] = 0x61616161;
+	m.regs[CX] = 100;
+	EXPECT_FAULT(PF, 2, 0xf3, 0xab);		/* rep stosl */
+	EXPECT_EQ(m.e.fault.cr2, HOLE_BASE);
+	EXPECT_EQ(m.regs[CX], 98);
+	EXPECT_EQ(m.regs[DI], HOLE_BASE - 2);
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(mem(HOLE_BASE - 2, 2), 0);
+	m.seg[RL_SEG_ES].limit = DATA_BASE + 7;
+	m.regs[DI] = DATA_BASE;
+	EXPECT_FAULT(GP, 0, 0xf3, 0xab);
+	EXPECT_EQ(m.regs[CX], 96);
+}
+
+TEST(string_to_and_from_mmio)
+{
+	unsigned int i;
+
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[SI] = MMIO_BASE;
+	m.regs[DI] = DATA_BASE;
+	m.regs[CX] = 3;
+	m.to_user = true;
+	m.input = 0x100;
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(RUN(0xf3, 0xa5), RL_EMUL_USER);
+		EXPECT_EQ(m.regs[CX], 3 - i);
+		m.user_done = true;
+		EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+		EXPECT_EQ(m.e.rip, i == 2 ? CODE_BASE + 2 : CODE_BASE);
+	}
+	EXPECT_EQ(mem(DATA_BASE, 8), 0x10100000100);
+	EXPECT_EQ(mem(DATA_BASE + 8, 4), 0x102);
+	m.nr_log = 0;
+	m.e.rip = CODE_BASE;
+	m.regs[DI] = MMIO_BASE;
+	m.regs[CX] = 2;
+	m.regs[AX] = 0x77;
+	EXPECT_OK(0xf3, 0xaa);				/* a posted write stops the run */
+	EXPECT_EQ(m.regs[CX], 1);
+	EXPECT_EQ(m.nr_log, 1);
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_OK(0xf3, 0xaa);
+	expect_log(1, 'w', MMIO_BASE + 1, 1, 1, 0x77);
+	EXPECT_EQ(m.e.rip, CODE_BASE + 2);
+	m.e.rip = CODE_BASE;
+	m.regs[SI] = MMIO_BASE;
+	m.regs[DI] = MMIO_BASE + 4;
+	EXPECT_EQ(RUN(0xa5), RL_EMUL_USER);		/* MMIO to MMIO */
+	m.user_done = true;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	expect_log(3, 'w', MMIO_BASE + 4, 4, 1, 0x103);
+}
+
+TEST(ins_and_outs_in_batches)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[DX] = 0x1f0;
+	m.regs[DI] = DATA_BASE + 0xff0;
+	m.regs[CX] = 256;
+	m.input = 0xa000;
+	m.to_user = true;
+	EXPECT_EQ(RUN(0xf3, 0x66, 0x6d), RL_EMUL_USER);	/* rep insw */
+	EXPECT_EQ(m.regs[CX], 256);
+	m.user_done = true;
+	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	expect_log(0, 'i', 0x1f0, 2, 8, 0xa000);	/* up to the end of the page */
+	EXPECT_EQ(m.regs[CX], 248);
+	EXPECT_EQ(m.regs[DI], DATA_BASE + 0x1000);
+	EXPECT_EQ(m.e.rip, CODE_BASE);
+	EXPECT_EQ(mem(DATA_BASE + 0xffe, 2), 0xa007);
+	m.user_done = true;
+	EXPECT_OK(0xf3, 0x66, 0x6d);
+	EXPECT_EQ(m.log[1].count, 248);
+	EXPECT_EQ(m.regs[CX], 0);
+	EXPECT_EQ(m.e.rip, CODE_BASE + 3);
+	m.to_user = false;
+	m.e.rip = CODE_BASE;
+	m.e.rflags |= FL_DF;
+	m.regs[CX] = 2;
+	EXPECT_OK(0xf3, 0x6c);				/* downwards one at a time */
+	EXPECT_EQ(m.log[2].count, 1);
+	EXPECT_EQ(m.regs[CX], 1);
+	m.e.rflags &= ~(u64)FL_DF;
+	m.regs[DI] = RO_BASE;
+	m.nr_log = 0;
+	m.e.rip = CODE_BASE;
+	EXPECT_FAULT(PF, 3, 0x6c);			/* the port is not read in vain */
+	EXPECT_EQ(m.nr_log, 0);
+	m.regs[SI] = DATA_BASE + 0xff0;
+	m.regs[CX] = 5;
+	EXPECT_OK(0xf3, 0x6f);				/* rep outsl */
+	EXPECT_EQ(m.log[0].count, 4);
+	EXPECT_EQ(m.log[0].data, mem(DATA_BASE + 0xff0, 4));
+	EXPECT_EQ(m.regs[CX], 1);
+	EXPECT_EQ(m.regs[SI], DATA_BASE + 0x1000);
+	machine_init(&m, RL_MODE_REAL);
+	m.regs[DI] = 0xfffc;
+	m.regs[CX] = 0x10;
+	EXPECT_OK(0xf3, 0x6d);				/* not beyond 64 KiB */
+	EXPECT_EQ(m.log[0].count, 1);
+}
+
+TEST(system_registers)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.cr[3] = 0x123456789000;
+	m.cr[8] = 5;
+	EXPECT_OK(0x0f, 0x20, 0xd8);
+	EXPECT_EQ(m.regs[AX], 0x123456789000);
+	EXPECT_OK(0x44, 0x0f, 0x20, 0xc1);		/* mov %cr8,%rcx */
+	EXPECT_EQ(m.regs[CX], 5);
+	m.regs[CX] = 9;
+	EXPECT_OK(0x44, 0x0f, 0x22, 0xc1);
+	EXPECT_EQ(m.cr[8], 9);
+	m.cr[0] = 0x8005003b;
+	EXPECT_OK(0x0f, 0x06);				/* clts */
+	EXPECT_EQ(m.cr[0], 0x80050033);
+	m.regs[AX] = 0x8;
+	EXPECT_OK(0x0f, 0x01, 0xf0);			/* lmsw: cannot clear PE */
+	EXPECT_EQ(m.cr[0], 0x80050039);
+	m.regs[AX] = 0xffffffffffff;
+	EXPECT_OK(0x48, 0x0f, 0x23, 0xf8);		/* mov %rax,%dr7 */
+	EXPECT_EQ(m.dr[7], 0xffffffffffff);
+	EXPECT_OK(0x0f, 0x21, 0xeb);			/* dr5 is dr7 */
+	EXPECT_EQ(m.regs[BX], 0xffffffffffff);
+	m.e.cr4 |= 8;					/* DE */
+	EXPECT_FAULT(UD, 0, 0x0f, 0x21, 0xeb);
+	m.regs[CX] = 3;
+	m.regs[AX] = 0xff00000011;
+	m.regs[DX] = 0x22;
+	EXPECT_OK(0x0f, 0x30);
+	EXPECT_EQ(m.msr[3], 0x2200000011);
+	EXPECT_OK(0x0f, 0x32);
+	EXPECT_EQ(m.regs[AX], 0x11);
+	m.regs[CX] = 99;
+	EXPECT_FAULT(GP, 0, 0x0f, 0x32);
+	m.regs[BX] = DATA_BASE;
+	EXPECT_OK(0x0f, 0x01, 0x03);			/* sgdt */
+	EXPECT_EQ(mem(DATA_BASE, 2), SEL_LIMIT + 7);
+	EXPECT_EQ(mem(DATA_BASE + 2, 8), TABLE_BASE);
+	put(DATA_BASE, 2, 0x1ff);
+	put(DATA_BASE + 2, 8, 0xffff800012345678);
+	EXPECT_OK(0x0f, 0x01, 0x1b);			/* lidt */
+	EXPECT_EQ(m.idt.base, 0xffff800012345678);
+	EXPECT_EQ(m.idt.limit, 0x1ff);
+	put(DATA_BASE + 2, 8, 0xff00800012345678);
+	EXPECT_FAULT(GP, 0, 0x0f, 0x01, 0x1b);		/* not canonical */
+	EXPECT_OK(0x0f, 0x01, 0x7b, 0x10);		/* invlpg */
+	EXPECT_EQ(m.misc, RL_MISC_INVLPG);
+	EXPECT_EQ(m.misc_arg, DATA_BASE + 0x10);
+	EXPECT_OK(0xf4);
+	EXPECT_EQ(m.misc, RL_MISC_HLT);
+	EXPECT_OK(0xf3, 0x90);
+	EXPECT_EQ(m.misc, RL_MISC_PAUSE);
+	EXPECT_FAULT(UD, 0, 0x0f, 0x01, 0xd1);		/* xsetbv without OSXSAVE */
+	m.e.cr4 |= 1 << 18;
+	EXPECT_OK(0x0f, 0x01, 0xd1);
+	EXPECT_EQ(m.misc, RL_MISC_XSETBV);
+	EXPECT_OK(0x0f, 0x01, 0xd0);
+	EXPECT_EQ(m.misc, RL_MISC_XGETBV);
+	EXPECT_OK(0x0f, 0x01, 0xd9);
+	EXPECT_EQ(m.misc, RL_MISC_HYPERCALL);
+	EXPECT_OK(0x0f, 0x01, 0xf9);
+	EXPECT_EQ(m.misc, RL_MISC_RDTSCP);
+	EXPECT_OK(0x0f, 0xae, 0xf0);			/* mfence */
+	EXPECT_EQ(RUN(0x0f, 0xae, 0x33), RL_EMUL_UNHANDLED);	/* xsaveopt */
+
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[BX] = DATA_BASE;
+	put(DATA_BASE, 8, 0x12345678ffff);
+	EXPECT_OK(0x66, 0x0f, 0x01, 0x13);		/* lgdt of 24 bits */
+	EXPECT_EQ(m.gdt.base, 0x345678 & 0xffffff);
+	m.gdt.base = TABLE_BASE;
+	m.regs[AX] = SEL_TSS;
+	EXPECT_OK(0x0f, 0x00, 0xd8);			/* ltr */
+	EXPECT_EQ(m.seg[RL_SEG_TR].base, TABLE_BASE + 0x2000);
+	EXPECT_EQ(m.seg[RL_SEG_TR].attr & 0xf, 0xb);	/* busy, in memory too */
+	EXPECT_EQ(m.mem[TABLE_BASE + SEL_TSS + 5], 0x8b);
+	EXPECT_FAULT(GP, SEL_TSS, 0x0f, 0x00, 0xd8);
+	EXPECT_OK(0x0f, 0x00, 0xc9);			/* str %ecx */
+	EXPECT_EQ(m.regs[CX], SEL_TSS);
+	m.regs[AX] = SEL_LDT;
+	EXPECT_OK(0x0f, 0x00, 0xd0);			/* lldt */
+	EXPECT_EQ(m.seg[RL_SEG_LDTR].limit, 0xff);
+	m.regs[AX] = 0;
+	EXPECT_OK(0x0f, 0x00, 0xd0);
+	EXPECT_FAULT(GP, 0, 0x0f, 0x00, 0xd8);
+}
+
+TEST(decimal_adjust)
+{
+	machine_init(&m, RL_MODE_PROT32);
+	m.regs[AX] = 0x79 + 0x35;			/* 79 + 35 = 114 */
+	EXPECT_OK(0x27);				/* daa */
+	EXPECT_EQ(m.regs[AX], 0x14);
+	EXPECT(m.e.rflags & FL_CF);
+	EXPECT_OK(0xf8);
+	m.regs[AX] = (0x35 - 0x47) & 0xff;		/* borrows, in both digits */
+	m.e.rflags |= FL_CF | FL_AF;
+	EXPECT_OK(0x2f);				/* das */
+	EXPECT_EQ(m.regs[AX], 0x88);
+	m.regs[AX] = 0x010f;
+	m.e.rflags &= ~(u64)FL_ARITH;
+	EXPECT_OK(0x37);				/* aaa */
+	EXPECT_EQ(m.regs[AX], 0x205);
+	EXPECT_OK(0x3f);				/* aas, with AF left set */
+	EXPECT_EQ(m.regs[AX], 0x00f);			/* borrows from AH as AX - 6, then AH - 1 */
+	m.regs[AX] = 0x63;
+	EXPECT_OK(0xd4, 0x0a);				/* aam */
+	EXPECT_EQ(m.regs[AX], 0x909);
+	EXPECT_OK(0xd5, 0x0a);				/* aad */
+	EXPECT_EQ(m.regs[AX], 0x63);
+	EXPECT_FAULT(0, 0, 0xd4, 0x00);
+}
+
+TEST(division_errors)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[AX] = 100;
+	m.regs[CX] = 0;
+	EXPECT_FAULT(0, 0, 0x48, 0xf7, 0xf1);		/* div %rcx by 0 */
+	m.regs[DX] = 7;
+	m.regs[CX] = 7;
+	EXPECT_FAULT(0, 0, 0x48, 0xf7, 0xf1);		/* too large */
+	m.regs[AX] = 1ull << 63;
+	m.regs[DX] = -1ull;
+	m.regs[CX] = -1ull;
+	EXPECT_FAULT(0, 0, 0x48, 0xf7, 0xf9);		/* idiv: -2^63 / -1 */
+	m.regs[CX] = 1;
+	EXPECT_OK(0x48, 0xf7, 0xf9);
+	EXPECT_EQ(m.regs[AX], 1ull << 63);
+	EXPECT_EQ(m.regs[DX], 0);
+	EXPECT(!m.e.fault.has_error);
+}
+
+TEST(xmm_moves)
+{
+	unsigned int i;
+
+	machine_init(&m, RL_MODE_LONG64);
+	for (i = 0; i < 16; i++) {
+		m.xmm[3][i] = i + 1;
+		m.mem[DATA_BASE + i] = 0xf0 - i;
+	}
+	m.regs[BX] = MMIO_BASE + 0x10;
+	EXPECT_OK(0x0f, 0x29, 0x1b);			/* movaps %xmm3,(%rbx) */
+	expect_log(0, 'w', MMIO_BASE + 0x10, 16, 1, 0x0807060504030201);
+	m.regs[BX] = DATA_BASE + 1;
+	EXPECT_FAULT(GP, 0, 0x0f, 0x29, 0x1b);		/* not aligned */
+	EXPECT_OK(0x44, 0x0f, 0x10, 0x43, 0xff);	/* movups -1(%rbx),%xmm8 */
+	EXPECT(!memcmp(m.xmm[8], m.mem + DATA_BASE, 16));
+	EXPECT_OK(0xf3, 0x0f, 0x10, 0x5b, 0xff);	/* movss clears the rest */
+	EXPECT(!memcmp(m.xmm[3], m.mem + DATA_BASE, 4) && !m.xmm[3][4] && !m.xmm[3][15]);
+	memset(m.xmm[3], 0x33, 16);
+	EXPECT_OK(0x0f, 0x16, 0x5b, 0xff);		/* movhps keeps the lower half */
+	EXPECT(m.xmm[3][7] == 0x33 && !memcmp(m.xmm[3] + 8, m.mem + DATA_BASE, 8));
+	EXPECT_OK(0x66, 0x48, 0x0f, 0x7e, 0xd9);	/* movq %xmm3,%rcx */
+	EXPECT_EQ(m.regs[CX], 0x3333333333333333);
+	EXPECT_OK(0x66, 0x0f, 0x6e, 0xd9);		/* movd %ecx,%xmm3 */
+	EXPECT(m.xmm[3][3] == 0x33 && !m.xmm[3][4]);
+	EXPECT_OK(0xf2, 0x0f, 0x10, 0xd3);		/* movsd %xmm3,%xmm2 */
+	EXPECT_OK(0x66, 0x0f, 0xd6, 0x53, 0xff);	/* movq %xmm2,-1(%rbx) */
+	EXPECT_EQ(mem(DATA_BASE, 8), 0x33333333);
+	EXPECT_EQ(RUN(0x0f, 0x6f, 0x03), RL_EMUL_UNHANDLED);	/* MMX */
+	EXPECT_EQ(RUN(0x0f, 0x12, 0xc1), RL_EMUL_UNHANDLED);	/* movhlps */
+	m.e.cr0 |= 8;
+	EXPECT_FAULT(NM, 0, 0x0f, 0x10, 0x03);
+	m.e.cr0 |= 4;
+	EXPECT_FAULT(UD, 0, 0x0f, 0x10, 0x03);
+	m.e.cr0 &= ~12ull;
+	m.e.cr4 &= ~0x200ull;
+	EXPECT_FAULT(UD, 0, 0x0f, 0x10, 0x03);
+}
+
+TEST(bit_strings_reach_outside_their_operand)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = DATA_BASE + 0x100;
+	m.regs[CX] = -1;				/* the bit below */
+	EXPECT_OK(0x48, 0x0f, 0xab, 0x0b);		/* bts %rcx,(%rbx) */
+	EXPECT_EQ(mem(DATA_BASE + 0xf8, 8), 1ull << 63);
+	m.regs[CX] = 0x12345;
+	EXPECT_OK(0xf0, 0x0f, 0xab, 0x0b);
+	EXPECT_EQ(mem(DATA_BASE + 0x100 + 0x12345 / 32 * 4, 4), 1u << (0x12345 % 32));
+	EXPECT_OK(0x66, 0x0f, 0xa3, 0x0b);		/* bt %cx,(%rbx) */
+	EXPECT(!(m.e.rflags & FL_CF));
+	EXPECT_OK(0x0f, 0xba, 0x6b, 0x08, 0xff);	/* bts $255: only its low five bits */
+	EXPECT_EQ(mem(DATA_BASE + 0x108, 4), 1u << 31);
+}
+
+TEST(nop_keeps_the_upper_half)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[AX] = -1ul;
+	m.regs[8] = 0x1234;
+	EXPECT_OK(0x90);
+	EXPECT_EQ(m.regs[AX], -1ul);
+	EXPECT_OK(0x41, 0x90);				/* xchg %r8d,%eax */
+	EXPECT_EQ(m.regs[AX], 0x1234);
+	EXPECT_EQ(m.regs[8], 0xffffffff);
+	EXPECT_OK(0x40, 0x66, 0x90);			/* a REX that is not last is none */
+	m.regs[AX] = -1ul;
+	EXPECT_OK(0x48, 0x66, 0x05, 1, 0);		/* add $1,%ax */
+	EXPECT_EQ(m.regs[AX], 0xffffffffffff0000);
+}
