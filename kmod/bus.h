@@ -11,27 +11,42 @@
 
 enum { RL_BUS_PIO, RL_BUS_MMIO, RL_NR_BUSES };
 
+/* Devices per bus; ioeventfds do not count, descriptors limit those. */
+#define RL_BUS_MAX_DEVS	1000
+
+struct rl_bus;
 struct rl_bus_dev;
-/* 0: done. -EOPNOTSUPP: not mine after all (datamatch), ask the next, then user space. */
+/*
+ * 0: done. -EOPNOTSUPP: not mine after all (datamatch), ask the next, then
+ * user space. @read or @write may be NULL. IRQs may be off.
+ */
 struct rl_bus_dev_ops {
-	int (*read)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len, void *val);
-	int (*write)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len, const void *val);
-	void (*release)(struct rl_bus_dev *dev);	/* the last reference; may sleep */
+	int (*read)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len,
+		    void *val);
+	int (*write)(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len,
+		     const void *val);
+	/* The VM's end; may sleep; NULL when the owner frees. */
+	void (*release)(struct rl_bus_dev *dev);
 };
 
 struct rl_bus_dev {
 	const struct rl_bus_dev_ops *ops;
 };
 
-/* vm->srcu held for the accesses, which may run with IRQs off. */
+/*
+ * vm->srcu held for the accesses, which may run with IRQs off. 0, or
+ * -EOPNOTSUPP when no device took it. A write with @len 0 (@val NULL) reaches
+ * only ranges that take any length: the caller need not know the data.
+ */
 int rl_bus_write(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, const void *val);
 int rl_bus_read(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, void *val);
 /* @len 0: any length at exactly @addr. vm->slots_lock held. -ENOSPC, -ENOMEM. */
 int rl_bus_add(struct rl_vm *vm, int bus, gpa_t addr, u32 len, struct rl_bus_dev *dev);
-/* Waits for readers; the caller frees @dev after. vm->slots_lock held. */
+/* Waits for readers; the caller frees @dev after. vm->slots_lock held. -ENOENT. */
 int rl_bus_del(struct rl_vm *vm, int bus, struct rl_bus_dev *dev);
 int rl_bus_init(struct rl_vm *vm);
-void rl_bus_destroy(struct rl_vm *vm);	/* releases every device still there */
+/* At the VM's end: releases every device still there, later rl_bus_del()s find nothing. */
+void rl_bus_destroy(struct rl_vm *vm);
 
 struct kvm_ioeventfd;
 int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args);

@@ -7,56 +7,74 @@
 #ifndef RL_IRQ_H
 #define RL_IRQ_H
 
+#include <linux/atomic.h>
 #include <linux/kvm.h>
-#include <linux/spinlock.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include "../types.h"
 
 #define RL_NR_GSIS	4096		/* KVM_CAP_IRQ_ROUTING */
 #define RL_IOAPIC_PINS	24
 
+struct rl_apic_map;
 struct rl_pic;
 struct rl_ioapic;
 struct rl_pit;
 struct rl_routing;
 
+/*
+ * [c] set under vm->lock at creation, store-released  [l] lock, SRCU to read
+ * [q] irqfd_lock  [a] atomic
+ */
 struct rl_irq {
-	struct mutex lock;		/* routing and irqfd changes */
-	struct rl_pic *pic;		/* NULL without KVM_CREATE_IRQCHIP */
-	struct rl_ioapic *ioapic;
-	struct rl_pit *pit;
-	struct rl_routing __rcu *routing;
-	bool in_kernel;			/* full irqchip; release-stored last at creation */
+	struct mutex lock;		/* routing, resampler and irqfd changes */
+	struct rl_apic_map *map;	/* [c] APIC ids to vCPUs; own lock inside */
+	struct rl_pic *pic;		/* [c] NULL without KVM_CREATE_IRQCHIP */
+	struct rl_ioapic *ioapic;	/* [c] */
+	struct rl_pit *pit;		/* [c] NULL without KVM_CREATE_PIT2 */
+	struct rl_routing __rcu *routing;	/* [l] */
+	bool in_kernel;			/* [c] full irqchip; release-stored last */
 	bool split;			/* KVM_CAP_SPLIT_IRQCHIP: local APICs only */
 	u8 nr_reserved_ioapic_pins;	/* split */
-	struct list_head irqfds;	/* [lock] */
-	struct list_head resamplers;	/* [lock] */
-	struct list_head ack_notifiers;	/* [lock] to write, SRCU to read */
+	u32 bsp_id;			/* [c] vCPU id of the boot processor */
+	atomic_t nmi_lvt0;		/* [a] vCPUs whose LVT0 delivers NMIs */
+	spinlock_t irqfd_lock;		/* innermost */
+	struct list_head irqfds;	/* [q] live */
+	struct list_head dead_irqfds;	/* [q] waiting for @reap */
+	struct work_struct reap;
+	struct list_head resamplers;	/* [l] RCU list, one a GSI */
 };
 
 static inline bool rl_irqchip_in_kernel(const struct rl_irq *irq)
 {
+	/* Pairs with rl_create_irqchip(). */
 	return smp_load_acquire(&irq->in_kernel);
 }
 
 /* ioctls; arguments are in kernel memory already; errors as KVM's */
 int rl_irq_init(struct rl_vm *vm);		/* at VM creation */
-void rl_irq_stop(struct rl_vm *vm);		/* VM fd closed: irqfds off */
+/* Closing of the VM fd: irqfds off. Again at the VM's end, before the vCPUs go: timers off. */
+void rl_irq_stop(struct rl_vm *vm);
 void rl_irq_destroy(struct rl_vm *vm);		/* last reference */
-int rl_create_irqchip(struct rl_vm *vm);	/* EEXIST; EINVAL after the first vCPU */
-int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip);
+int rl_create_irqchip(struct rl_vm *vm);	/* vm->lock held; EEXIST, EINVAL after a vCPU */
+int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip);	/* ENXIO, EINVAL */
 int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip);
-int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status */
-int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);
+int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status; ENXIO */
+int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);	/* vCPUs reached, EINVAL */
 int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);
 int rl_split_irqchip(struct rl_vm *vm, u64 nr_pins);
 int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
-int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);
+int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);	/* vm->lock held */
 int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);
 int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st);
 int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl);
 
-/* One interrupt from a data plane or device model: no sleeping, any context. */
+/*
+ * One interrupt from a data plane or device model: no sleeping, any context.
+ * Negative: ignored (masked, no route); 0: coalesced; else vCPUs reached.
+ */
 int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data);
 int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status);
 
@@ -67,6 +85,10 @@ int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status);
  * the state belongs to the vCPU's thread.
  */
 int rl_lapic_create(struct rl_vcpu *vcpu);
+/* The vCPU that RESET leaves running; the others wait for a SIPI. */
+bool rl_vcpu_is_bsp(const struct rl_vcpu *vcpu);
+/* The set of vCPUs changed: look at every APIC's ids again. Any context. */
+void rl_lapic_map_update(struct rl_vm *vm);
 void rl_lapic_destroy(struct rl_vcpu *vcpu);
 void rl_lapic_reset(struct rl_vcpu *vcpu, bool init);
 /* Highest deliverable vector (above PPR, APIC enabled), or -1; cheap; IRQs off is fine. */
@@ -84,7 +106,11 @@ u64 rl_lapic_base(struct rl_vcpu *vcpu);
 /* KVM_SET_SREGS' apic_base: 0 or 1 (refused). Works without an in-kernel APIC too. */
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host);
 bool rl_lapic_x2apic(struct rl_vcpu *vcpu);
-/* xAPIC page: true when @gpa is this vCPU's enabled APIC page. */
+/*
+ * xAPIC page: true when @gpa is this vCPU's APIC page. While the page is
+ * disabled it still is, reading as ones, unless the VM switched
+ * KVM_X86_QUIRK_LAPIC_MMIO_HOLE off.
+ */
 bool rl_lapic_mmio_hit(struct rl_vcpu *vcpu, gpa_t gpa);
 void rl_lapic_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val);
 void rl_lapic_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val);

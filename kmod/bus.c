@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The I/O buses: who answers a port or a memory address inside the kernel.
+ *
+ * Owns:    vm->bus[] and every ioeventfd.
+ * Touches: nothing else; a device's own lock is the device's business.
+ * Locks:   vm->slots_lock to change a bus, vm->srcu to look one up. Lookups and
+ *          ioeventfds run with IRQs on or off.
+ *
+ * An array is never changed once published, save for one case: a device whose
+ * removal finds no memory for a smaller array is replaced by one that never
+ * answers, so that removal cannot fail.
+ */
+#include <linux/eventfd.h>
+#include <linux/kvm.h>
+#include <linux/slab.h>
+#include <asm/unaligned.h>
+
+#include "bus.h"
+#include "compat.h"
+#include "vcpu.h"
+#include "vm.h"
+
+struct bus_entry {
+	gpa_t addr;
+	u32 len;		/* 0: any access that starts at addr */
+	gpa_t reach;		/* highest end of this range and those before it */
+	struct rl_bus_dev *dev;
+};
+
+struct rl_bus {
+	struct rcu_head rcu;
+	int nr;
+	int nr_ioeventfds;
+	struct bus_entry ent[];
+};
+
+/* Stands in for a device that is gone. */
+static const struct rl_bus_dev_ops nobody_ops;
+static struct rl_bus_dev nobody = { &nobody_ops };
+
+/* The last entry that starts at or below @addr, or -1. */
+static __always_inline int bus_find(const struct rl_bus *bus, gpa_t addr)
+{
+	int lo = 0, hi = bus->nr;
+
+	while (lo < hi) {
+		int mid = (lo + hi) / 2;
+
+		if (bus->ent[mid].addr <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo - 1;
+}
+
+/*
+ * From entry @i downwards, the next whose range covers the whole access, or
+ * -1. @reach says when none further down can.
+ */
+static __always_inline int bus_match(const struct rl_bus *bus, int i, gpa_t addr, int len)
+{
+	for (; i >= 0; i--) {
+		const struct bus_entry *e = &bus->ent[i];
+
+		if (e->addr != addr && e->reach < addr + len)
+			break;
+		if (e->len ? len && e->addr + e->len >= addr + len : e->addr == addr)
+			return i;
+	}
+	return -1;
+}
+
+/**
+ * rl_bus_write() - Offer a guest's write to the kernel's own devices
+ * @vcpu:   the writer
+ * @bus_nr: RL_BUS_*
+ * @addr:   port or guest physical address
+ * @len:    1 to 8, or 0 with @val NULL for "whatever the data is"
+ * @val:    the data
+ *
+ * Context: vm->srcu held, IRQs on or off.
+ * Return: 0, or -EOPNOTSUPP: user space's.
+ */
+int rl_bus_write(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, const void *val)
+{
+	const struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
+	int i;
+
+	if (unlikely(!bus))
+		return -EOPNOTSUPP;
+	for (i = bus_match(bus, bus_find(bus, addr), addr, len); i >= 0;
+	     i = bus_match(bus, i - 1, addr, len)) {
+		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
+
+		if (dev->ops->write && !dev->ops->write(vcpu, dev, addr, len, val))
+			return 0;
+	}
+	return -EOPNOTSUPP;
+}
+
+/**
+ * rl_bus_read() - Offer a guest's read to the kernel's own devices
+ * @vcpu:   the reader
+ * @bus_nr: RL_BUS_*
+ * @addr:   port or guest physical address
+ * @len:    1 to 8
+ * @val:    where the data goes
+ *
+ * Context: vm->srcu held, IRQs on or off.
+ * Return: 0 with @val filled, or -EOPNOTSUPP: user space's.
+ */
+int rl_bus_read(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, void *val)
+{
+	const struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
+	int i;
+
+	if (unlikely(!bus))
+		return -EOPNOTSUPP;
+	for (i = bus_match(bus, bus_find(bus, addr), addr, len); i >= 0;
+	     i = bus_match(bus, i - 1, addr, len)) {
+		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
+
+		if (dev->ops->read && !dev->ops->read(vcpu, dev, addr, len, val))
+			return 0;
+	}
+	return -EOPNOTSUPP;
+}
+
+static void bus_free_rcu(struct rcu_head *rcu)
+{
+	kfree(container_of(rcu, struct rl_bus, rcu));
+}
+
+static struct rl_bus *bus_alloc(int nr)
+{
+	struct rl_bus *bus;
+
+	/* User space chooses how many ioeventfds: kmalloc()'s limit is theirs. */
+	bus = kzalloc(struct_size(bus, ent, nr), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (bus)
+		bus->nr = nr;
+	return bus;
+}
+
+static struct rl_bus *bus_get(struct rl_vm *vm, int bus_nr)
+{
+	return rcu_dereference_protected(vm->bus[bus_nr], lockdep_is_held(&vm->slots_lock));
+}
+
+static void bus_set_reach(struct rl_bus *bus)
+{
+	gpa_t reach = 0;
+	int i;
+
+	for (i = 0; i < bus->nr; i++) {
+		reach = max(reach, bus->ent[i].addr + bus->ent[i].len);
+		bus->ent[i].reach = reach;
+	}
+}
+
+static const struct rl_bus_dev_ops ioeventfd_ops;
+
+int rl_bus_add(struct rl_vm *vm, int bus_nr, gpa_t addr, u32 len, struct rl_bus_dev *dev)
+{
+	struct rl_bus *old = bus_get(vm, bus_nr), *new;
+	bool is_ioeventfd = dev->ops == &ioeventfd_ops;
+	int i;
+
+	if (!old)
+		return -ENOMEM;
+	if (!is_ioeventfd && old->nr - old->nr_ioeventfds >= RL_BUS_MAX_DEVS)
+		return -ENOSPC;
+	new = bus_alloc(old->nr + 1);
+	if (!new)
+		return -ENOMEM;
+
+	/* Behind its equals: what came first is asked last. */
+	i = bus_find(old, addr) + 1;
+	memcpy(new->ent, old->ent, i * sizeof(*new->ent));
+	new->ent[i] = (struct bus_entry){ .addr = addr, .len = len, .dev = dev };
+	memcpy(new->ent + i + 1, old->ent + i, (old->nr - i) * sizeof(*new->ent));
+	new->nr_ioeventfds = old->nr_ioeventfds + is_ioeventfd;
+	bus_set_reach(new);
+	rcu_assign_pointer(vm->bus[bus_nr], new);
+	call_srcu(&vm->srcu, &old->rcu, bus_free_rcu);
+	return 0;
+}
+
+int rl_bus_del(struct rl_vm *vm, int bus_nr, struct rl_bus_dev *dev)
+{
+	struct rl_bus *old = bus_get(vm, bus_nr), *new;
+	int i;
+
+	for (i = 0; old && i < old->nr && old->ent[i].dev != dev; i++)
+		;
+	if (!old || i == old->nr)
+		return -ENOENT;
+
+	new = bus_alloc(old->nr - 1);
+	if (new) {
+		memcpy(new->ent, old->ent, i * sizeof(*new->ent));
+		memcpy(new->ent + i, old->ent + i + 1, (new->nr - i) * sizeof(*new->ent));
+		new->nr_ioeventfds = old->nr_ioeventfds - (dev->ops == &ioeventfd_ops);
+		bus_set_reach(new);
+		rcu_assign_pointer(vm->bus[bus_nr], new);
+	} else {
+		WRITE_ONCE(old->ent[i].dev, &nobody);
+		old->nr_ioeventfds -= dev->ops == &ioeventfd_ops;
+	}
+	synchronize_srcu_expedited(&vm->srcu);
+	if (new)
+		kfree(old);
+	return 0;
+}
+
+int rl_bus_init(struct rl_vm *vm)
+{
+	int i;
+
+	for (i = 0; i < RL_NR_BUSES; i++) {
+		struct rl_bus *bus = bus_alloc(0);
+
+		if (!bus) {
+			rl_bus_destroy(vm);
+			return -ENOMEM;
+		}
+		RCU_INIT_POINTER(vm->bus[i], bus);
+	}
+	return 0;
+}
+
+void rl_bus_destroy(struct rl_vm *vm)
+{
+	int i, n;
+
+	for (i = 0; i < RL_NR_BUSES; i++) {
+		/* Nobody is left to look at it. */
+		struct rl_bus *bus = rcu_dereference_protected(vm->bus[i], true);
+
+		RCU_INIT_POINTER(vm->bus[i], NULL);
+		for (n = 0; bus && n < bus->nr; n++)
+			if (bus->ent[n].dev->ops->release)
+				bus->ent[n].dev->ops->release(bus->ent[n].dev);
+		kfree(bus);
+	}
+	/* Old arrays of rl_bus_add() are on their way through it. */
+	srcu_barrier(&vm->srcu);
+}
+
+/*
+ * ioeventfd: a guest's write that signals an eventfd and needs nobody else.
+ * SDM and APM know nothing of it; Documentation/virt/kvm/api.rst,
+ * "KVM_IOEVENTFD".
+ */
+struct ioeventfd {
+	struct rl_bus_dev dev;
+	struct eventfd_ctx *ctx;
+	u64 datamatch;
+	bool wildcard;		/* any data */
+	u8 len;			/* 0: any length */
+	gpa_t addr;
+};
+
+static u64 ioeventfd_data(const void *val, int len)
+{
+	switch (len) {
+	case 1:
+		return *(const u8 *)val;
+	case 2:
+		return get_unaligned((const u16 *)val);
+	case 4:
+		return get_unaligned((const u32 *)val);
+	default:
+		return get_unaligned((const u64 *)val);
+	}
+}
+
+static int ioeventfd_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr,
+			   int len, const void *val)
+{
+	struct ioeventfd *p = container_of(dev, struct ioeventfd, dev);
+
+	if (addr != p->addr || (p->len && p->len != len))
+		return -EOPNOTSUPP;
+	if (!p->wildcard && ioeventfd_data(val, len) != p->datamatch)
+		return -EOPNOTSUPP;
+	rl_eventfd_signal(p->ctx);
+	return 0;
+}
+
+static void ioeventfd_release(struct rl_bus_dev *dev)
+{
+	struct ioeventfd *p = container_of(dev, struct ioeventfd, dev);
+
+	eventfd_ctx_put(p->ctx);
+	kfree(p);
+}
+
+static const struct rl_bus_dev_ops ioeventfd_ops = {
+	.write = ioeventfd_write,
+	.release = ioeventfd_release,
+};
+
+/* Would one write signal both? */
+static bool ioeventfd_overlap(const struct ioeventfd *a, const struct ioeventfd *b)
+{
+	if (a->addr != b->addr)
+		return false;
+	if (!a->len || !b->len)
+		return true;
+	return a->len == b->len &&
+	       (a->wildcard || b->wildcard || a->datamatch == b->datamatch);
+}
+
+static bool ioeventfd_same(const struct ioeventfd *a, const struct ioeventfd *b)
+{
+	return a->ctx == b->ctx && a->addr == b->addr && a->len == b->len &&
+	       a->wildcard == b->wildcard && (a->wildcard || a->datamatch == b->datamatch);
+}
+
+typedef bool (*ioeventfd_match)(const struct ioeventfd *a, const struct ioeventfd *b);
+
+static struct ioeventfd *ioeventfd_find(struct rl_vm *vm, int bus_nr,
+					const struct ioeventfd *key, ioeventfd_match match)
+{
+	struct rl_bus *bus = bus_get(vm, bus_nr);
+	struct ioeventfd *p;
+	int i;
+
+	i = bus ? bus_find(bus, key->addr) : -1;
+	for (; i >= 0 && bus->ent[i].addr == key->addr; i--) {
+		if (bus->ent[i].dev->ops != &ioeventfd_ops)
+			continue;
+		p = container_of(bus->ent[i].dev, struct ioeventfd, dev);
+		if (match(p, key))
+			return p;
+	}
+	return NULL;
+}
+
+static int ioeventfd_assign(struct rl_vm *vm, int bus_nr, const struct ioeventfd *key)
+{
+	struct ioeventfd *p;
+	int r = -EEXIST;
+
+	p = kmemdup(key, sizeof(*key), GFP_KERNEL_ACCOUNT);
+	if (!p)
+		return -ENOMEM;
+	mutex_lock(&vm->slots_lock);
+	if (!ioeventfd_find(vm, bus_nr, p, ioeventfd_overlap))
+		r = rl_bus_add(vm, bus_nr, p->addr, p->len, &p->dev);
+	mutex_unlock(&vm->slots_lock);
+	if (r)
+		kfree(p);
+	return r;
+}
+
+static int ioeventfd_deassign(struct rl_vm *vm, int bus_nr, const struct ioeventfd *key)
+{
+	struct ioeventfd *p;
+
+	mutex_lock(&vm->slots_lock);
+	p = ioeventfd_find(vm, bus_nr, key, ioeventfd_same);
+	if (p)
+		rl_bus_del(vm, bus_nr, &p->dev);
+	mutex_unlock(&vm->slots_lock);
+	if (!p)
+		return -ENOENT;
+	ioeventfd_release(&p->dev);
+	return 0;
+}
+
+/**
+ * rl_ioeventfd() - KVM_IOEVENTFD
+ * @vm:   whose bus
+ * @args: in kernel memory
+ *
+ * Return: 0, -EINVAL (length, flags, wrap-around, datamatch without a length),
+ * -EBADF, -EEXIST (a write would signal two), -ENOENT (nothing to deassign),
+ * -ENOSPC, -ENOMEM.
+ */
+int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args)
+{
+	const u32 known = KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO |
+			  KVM_IOEVENTFD_FLAG_DEASSIGN;
+	int bus_nr = args->flags & KVM_IOEVENTFD_FLAG_PIO ? RL_BUS_PIO : RL_BUS_MMIO;
+	struct ioeventfd key = {
+		.dev.ops = &ioeventfd_ops,
+		.addr = args->addr,
+		.datamatch = args->datamatch,
+		.wildcard = !(args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH),
+	};
+	int r;
+
+	if (args->flags & ~known)
+		return -EINVAL;
+	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
+		return -EINVAL;
+	key.len = args->len;
+	if (args->addr + args->len < args->addr)
+		return -EINVAL;
+	if (!args->len && !key.wildcard)
+		return -EINVAL;
+
+	key.ctx = eventfd_ctx_fdget(args->fd);
+	if (IS_ERR(key.ctx))
+		return PTR_ERR(key.ctx);
+	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
+		r = ioeventfd_deassign(vm, bus_nr, &key);
+	} else {
+		r = ioeventfd_assign(vm, bus_nr, &key);
+		if (!r)
+			return 0;	/* the device keeps the reference */
+	}
+	eventfd_ctx_put(key.ctx);
+	return r;
+}

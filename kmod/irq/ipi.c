@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From a destination to local APICs: IPIs, MSIs and the I/O APIC's messages.
+ *
+ * Owns:    struct rl_apic_map, what APIC ids mean right now.
+ * Touches: local APICs through rl_lapic_receive().
+ * Locks:   map->lock to rebuild the map, IRQs off; senders take none.
+ * Manuals: SDM Vol 3A, "Determining IPI Destination".
+ *
+ * The map answers the common cases without a look at every vCPU: one physical
+ * id, a flat or clustered logical id. Where the guest's ids are ambiguous (two
+ * APICs with one id, several bits in one logical id) it calls itself irregular
+ * and every APIC is asked, as it is for broadcasts.
+ *
+ * Entries are vCPU indexes plus one. A rebuild computes the new entries aside
+ * and stores them one by one, so that a sender sees an old or a new one, never
+ * none; ids that change while somebody sends to them are the guest's problem.
+ */
+#include <linux/bitmap.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+
+#include "irq_priv.h"
+
+struct xapic_ids {
+	u16 phys[256];
+	u16 flat[8];
+	u16 cluster[16 * 4];
+};
+
+struct rl_apic_map {
+	spinlock_t lock;		/* IRQs off; rebuilding */
+	bool irregular;
+	u16 x2apic[RL_MAX_VCPU_ID];	/* by vCPU id, in any mode */
+	struct xapic_ids xapic;		/* those in xAPIC mode */
+};
+
+static void lapic_ids(const struct rl_lapic *apic, struct rl_apic_ids *ids)
+{
+	ids->x2apic_id = apic->vcpu->id;
+	ids->xapic_id = lapic_get(apic, APIC_ID) >> 24;
+	ids->x2apic = lapic_is_x2apic(apic);
+	ids->ldr = lapic_get(apic, APIC_LDR);
+	ids->dfr = lapic_get(apic, APIC_DFR);
+}
+
+/* False when the slot is somebody else's already. */
+static bool claim(u16 *slot, int index)
+{
+	if (*slot)
+		return false;
+	*slot = index + 1;
+	return true;
+}
+
+/* Enter an APIC in xAPIC mode; false when the map cannot express its ids. */
+static bool map_xapic(struct xapic_ids *map, const struct rl_apic_ids *ids, int index)
+{
+	u8 ldr = ids->ldr >> 24;
+	bool ok = true;
+
+	/* With a big id it answers to that alone, until told otherwise. */
+	if (ids->x2apic_id <= 0xff || ids->xapic_id != (u8)ids->x2apic_id)
+		ok = claim(&map->phys[ids->xapic_id], index);
+	if (!ldr)
+		return ok;
+	if (ids->dfr == RL_DFR_FLAT)
+		return hweight8(ldr) == 1 && claim(&map->flat[ilog2(ldr)], index) && ok;
+	if (ids->dfr != RL_DFR_CLUSTER)
+		return false;
+	if (!(ldr & 0xf))
+		return ok;
+	return hweight8(ldr & 0xf) == 1 &&
+	       claim(&map->cluster[(ldr >> 4) * 4 + ilog2(ldr & 0xf)], index) && ok;
+}
+
+/**
+ * rl_lapic_map_update() - An id or a mode of some local APIC changed
+ * @vm: whose
+ *
+ * Context: any, IRQs on or off.
+ */
+void rl_lapic_map_update(struct rl_vm *vm)
+{
+	struct rl_apic_map *map = READ_ONCE(vm->irq.map);
+	bool irregular = false;
+	struct rl_apic_ids ids;
+	struct xapic_ids new;
+	struct rl_vcpu *vcpu;
+	unsigned long flags;
+	int i;
+
+	if (!map)
+		return;
+	memset(&new, 0, sizeof(new));
+	spin_lock_irqsave(&map->lock, flags);
+	rl_for_each_vcpu(i, vcpu, vm) {
+		if (!vcpu->lapic)
+			continue;
+		WRITE_ONCE(map->x2apic[vcpu->id], i + 1);
+		if (!lapic_hw_enabled(vcpu->lapic))
+			continue;
+		lapic_ids(vcpu->lapic, &ids);
+		if (!ids.x2apic && !map_xapic(&new, &ids, i))
+			irregular = true;
+	}
+	if (irregular)
+		WRITE_ONCE(map->irregular, true);
+	for (i = 0; i < sizeof(new) / sizeof(u16); i++)
+		WRITE_ONCE(((u16 *)&map->xapic)[i], ((u16 *)&new)[i]);
+	/* Pairs with apic_dests(): a regular map is complete. */
+	smp_store_release(&map->irregular, irregular);
+	spin_unlock_irqrestore(&map->lock, flags);
+}
+
+int rl_apic_map_create(struct rl_vm *vm)
+{
+	struct rl_apic_map *map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+
+	if (!map)
+		return -ENOMEM;
+	spin_lock_init(&map->lock);
+	WRITE_ONCE(vm->irq.map, map);
+	return 0;
+}
+
+/* The APIC of a map's entry, if it is on and in the mode asked for. */
+static struct rl_lapic *entry_lapic(struct rl_vm *vm, const u16 *slot, bool any_mode, bool x2apic)
+{
+	u16 entry = READ_ONCE(*slot);
+	struct rl_lapic *apic;
+
+	if (!entry)
+		return NULL;
+	apic = vm->vcpus[array_index_nospec(entry - 1, RL_MAX_VCPUS)]->lapic;
+	if (!apic || !lapic_hw_enabled(apic))
+		return NULL;
+	return any_mode || lapic_is_x2apic(apic) == x2apic ? apic : NULL;
+}
+
+static struct rl_lapic *x2apic_by_id(struct rl_vm *vm, u32 id, bool any_mode)
+{
+	if (id >= RL_MAX_VCPU_ID)
+		return NULL;
+	id = array_index_nospec(id, RL_MAX_VCPU_ID);
+	return entry_lapic(vm, &vm->irq.map->x2apic[id], any_mode, true);
+}
+
+static struct rl_lapic *xapic_by_id(struct rl_vm *vm, u32 id)
+{
+	if (id > 0xff)
+		return NULL;
+	id = array_index_nospec(id, 256);
+	return entry_lapic(vm, &vm->irq.map->xapic.phys[id], false, false);
+}
+
+static void add_dest(unsigned long *dests, const struct rl_lapic *apic)
+{
+	if (apic)
+		__set_bit(apic->vcpu->index, dests);
+}
+
+static void logical_dests(struct rl_vm *vm, u32 dest, unsigned long *dests)
+{
+	struct xapic_ids *xapic = &vm->irq.map->xapic;
+	unsigned long bits = dest & 0xff;
+	int i, cluster;
+
+	for_each_set_bit(i, &bits, 8)
+		add_dest(dests, entry_lapic(vm, &xapic->flat[i], false, false));
+	bits = dest & 0xf;
+	cluster = array_index_nospec((dest >> 4) & 0xf, 16) * 4;
+	if (dest <= 0xff)
+		for_each_set_bit(i, &bits, 4)
+			add_dest(dests, entry_lapic(vm, &xapic->cluster[cluster + i],
+						    false, false));
+	bits = dest & 0xffff;
+	for_each_set_bit(i, &bits, 16)
+		add_dest(dests, x2apic_by_id(vm, (dest >> 16) * 16 + i, false));
+}
+
+static bool lapic_matches(struct rl_lapic *apic, const struct rl_apic_msg *msg)
+{
+	struct rl_apic_ids ids;
+
+	if (!lapic_hw_enabled(apic))
+		return false;
+	if (msg->shorthand == APIC_DEST_ALLINC)
+		return true;
+	if (msg->shorthand == APIC_DEST_ALLBUT)
+		return apic != msg->src;
+	lapic_ids(apic, &ids);
+	return rl_apic_match(&ids, msg->dest, msg->logical, msg->src,
+			     apic->vcpu->vm->x2apic_no_broadcast);
+}
+
+static bool ask_everybody(struct rl_vm *vm, const struct rl_apic_msg *msg)
+{
+	if (msg->shorthand || msg->dest == RL_XAPIC_BROADCAST || msg->dest == RL_X2APIC_BROADCAST)
+		return true;
+	/* Pairs with rl_lapic_map_update(). */
+	return smp_load_acquire(&vm->irq.map->irregular);
+}
+
+static void apic_dests(struct rl_vm *vm, const struct rl_apic_msg *msg, unsigned long *dests)
+{
+	struct rl_vcpu *vcpu;
+	int i;
+
+	bitmap_zero(dests, RL_MAX_VCPUS);
+	if (ask_everybody(vm, msg)) {
+		rl_for_each_vcpu(i, vcpu, vm)
+			if (vcpu->lapic && lapic_matches(vcpu->lapic, msg))
+				__set_bit(i, dests);
+	} else if (msg->logical) {
+		logical_dests(vm, msg->dest, dests);
+	} else {
+		add_dest(dests, xapic_by_id(vm, msg->dest));
+		add_dest(dests, x2apic_by_id(vm, msg->dest, msg->dest > 0xff));
+	}
+}
+
+/*
+ * "Lowest priority" is any one of them: the vector chooses, so that a source
+ * stays where it is and several spread.
+ */
+static int deliver_lowest(struct rl_vm *vm, const struct rl_apic_msg *msg, unsigned long *dests)
+{
+	int i, n;
+
+	for_each_set_bit(i, dests, RL_MAX_VCPUS)
+		if (!lapic_sw_enabled(vm->vcpus[i]->lapic))
+			__clear_bit(i, dests);
+	n = bitmap_weight(dests, RL_MAX_VCPUS);
+	if (!n)
+		return 0;
+	n = msg->vector % n;
+	for_each_set_bit(i, dests, RL_MAX_VCPUS)
+		if (!n--)
+			return rl_lapic_receive(vm->vcpus[i]->lapic, msg);
+	return 0;
+}
+
+/**
+ * rl_apic_deliver() - Send a message to every local APIC that it is for
+ * @vm:  with an in-kernel irqchip
+ * @msg: the message
+ *
+ * Context: any, IRQs on or off.
+ * Return: the number of vCPUs that took it.
+ */
+int rl_apic_deliver(struct rl_vm *vm, const struct rl_apic_msg *msg)
+{
+	DECLARE_BITMAP(dests, RL_MAX_VCPUS);
+	struct rl_lapic *apic;
+	int i, n = 0;
+
+	if (msg->shorthand == APIC_DEST_SELF)
+		return rl_lapic_receive(msg->src, msg);
+	if (!msg->logical && !ask_everybody(vm, msg)) {
+		apic = xapic_by_id(vm, msg->dest);
+		if (apic)
+			n += rl_lapic_receive(apic, msg);
+		apic = x2apic_by_id(vm, msg->dest, msg->dest > 0xff);
+		if (apic)
+			n += rl_lapic_receive(apic, msg);
+		return n;
+	}
+	apic_dests(vm, msg, dests);
+	if (msg->lowest)
+		return deliver_lowest(vm, msg, dests);
+	for_each_set_bit(i, dests, RL_MAX_VCPUS)
+		n += rl_lapic_receive(vm->vcpus[i]->lapic, msg);
+	return n;
+}
+
+/**
+ * rl_apic_dest_busy() - Is a vector still pending or in service somewhere it goes?
+ * @vm:  with an in-kernel irqchip
+ * @msg: what would be sent
+ *
+ * Context: any, IRQs on or off.
+ */
+bool rl_apic_dest_busy(struct rl_vm *vm, const struct rl_apic_msg *msg)
+{
+	DECLARE_BITMAP(dests, RL_MAX_VCPUS);
+	struct rl_lapic *apic;
+	int i;
+
+	apic_dests(vm, msg, dests);
+	for_each_set_bit(i, dests, RL_MAX_VCPUS) {
+		apic = vm->vcpus[i]->lapic;
+		if (lapic_test(apic, APIC_IRR, msg->vector) ||
+		    lapic_test(apic, APIC_ISR, msg->vector))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * rl_apic_send_icr() - Carry out a write of the interrupt command register
+ * @apic: the sender
+ * @low:  its lower half
+ * @dest: destination, 8 bits in xAPIC mode
+ */
+void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
+{
+	struct rl_apic_msg msg = {
+		.dest = dest,
+		.vector = low & APIC_VECTOR_MASK,
+		.mode = low & APIC_MODE_MASK,
+		.logical = low & APIC_DEST_LOGICAL,
+		.assert = low & APIC_INT_ASSERT,
+		.level = low & APIC_INT_LEVELTRIG,
+		.lowest = (low & APIC_MODE_MASK) == APIC_DM_LOWEST,
+		.shorthand = low & APIC_DEST_ALLBUT,
+		.src = apic,
+	};
+
+	if (msg.mode <= APIC_DM_LOWEST && msg.vector < 16)
+		rl_lapic_error(apic, APIC_ESR_SENDILL);
+	else
+		rl_apic_deliver(apic->vcpu->vm, &msg);
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The interrupt controllers of a VM as a whole: creation, end, state.
+ *
+ * Owns:    struct rl_irq.
+ * Touches: pic.c, ioapic.c, pit.c, ipi.c, routing.c, irqfd.c.
+ * Locks:   vm->lock for creation, held by the caller.
+ */
+#include <linux/slab.h>
+
+#include "irq_priv.h"
+
+int rl_irq_init(struct rl_vm *vm)
+{
+	mutex_init(&vm->irq.lock);
+	atomic_set(&vm->irq.nmi_lvt0, 0);
+	rl_irqfd_init(vm);
+	return 0;
+}
+
+/**
+ * rl_irq_stop() - Silence sources of interrupts
+ * @vm: whose
+ *
+ * When the VM descriptor closes, irqfds end. vCPUs may go on running until
+ * their own descriptors are closed; at the VM's end, without users, the call
+ * comes again, and nothing sends to a vCPU from then on.
+ */
+void rl_irq_stop(struct rl_vm *vm)
+{
+	rl_irqfd_stop(vm);
+	if (refcount_read(&vm->users))
+		return;
+	rl_pit_stop(vm);
+	rl_ioapic_stop(vm);
+}
+
+void rl_irq_destroy(struct rl_vm *vm)
+{
+	rl_irqfd_stop(vm);
+	rl_pit_destroy(vm);
+	rl_ioapic_destroy(vm);
+	rl_pic_destroy(vm);
+	rl_routing_free(vm);
+	kfree(vm->irq.map);
+	vm->irq.map = NULL;
+}
+
+/**
+ * rl_create_irqchip() - KVM_CREATE_IRQCHIP
+ * @vm: vm->lock held
+ *
+ * Return: 0, -EEXIST, -EINVAL after the first vCPU, -ENOSPC, -ENOMEM.
+ */
+int rl_create_irqchip(struct rl_vm *vm)
+{
+	struct rl_irq *irq = &vm->irq;
+	int r;
+
+	lockdep_assert_held(&vm->lock);
+	if (irq->in_kernel || irq->split)
+		return -EEXIST;
+	if (vm->nr_vcpus)
+		return -EINVAL;
+	r = rl_apic_map_create(vm);
+	if (r)
+		return r;
+	r = rl_pic_create(vm);
+	if (r)
+		goto err_map;
+	r = rl_ioapic_create(vm);
+	if (r)
+		goto err_pic;
+	r = rl_routing_default(vm);
+	if (r)
+		goto err_ioapic;
+	/* Pairs with rl_irqchip_in_kernel(): all of it is there. */
+	smp_store_release(&irq->in_kernel, true);
+	return 0;
+
+err_ioapic:
+	rl_ioapic_destroy(vm);
+err_pic:
+	rl_pic_destroy(vm);
+err_map:
+	kfree(irq->map);
+	irq->map = NULL;
+	return r;
+}
+
+/**
+ * rl_get_irqchip() - KVM_GET_IRQCHIP
+ * @vm:   whose
+ * @chip: chip_id says which; the state is filled in
+ *
+ * Return: 0, -ENXIO without an in-kernel irqchip, -EINVAL: no such chip.
+ */
+int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip)
+{
+	if (!rl_irqchip_in_kernel(&vm->irq))
+		return -ENXIO;
+	switch (chip->chip_id) {
+	case KVM_IRQCHIP_PIC_MASTER:
+	case KVM_IRQCHIP_PIC_SLAVE:
+		rl_pic_get(vm, chip->chip_id, &chip->chip.pic);
+		return 0;
+	case KVM_IRQCHIP_IOAPIC:
+		rl_ioapic_get(vm, &chip->chip.ioapic);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * rl_set_irqchip() - KVM_SET_IRQCHIP
+ * @vm:   whose
+ * @chip: which, and its new state
+ *
+ * Return: 0, -ENXIO without an in-kernel irqchip, -EINVAL: no such chip.
+ */
+int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip)
+{
+	if (!rl_irqchip_in_kernel(&vm->irq))
+		return -ENXIO;
+	switch (chip->chip_id) {
+	case KVM_IRQCHIP_PIC_MASTER:
+	case KVM_IRQCHIP_PIC_SLAVE:
+		rl_pic_set(vm, chip->chip_id, &chip->chip.pic);
+		return 0;
+	case KVM_IRQCHIP_IOAPIC:
+		rl_ioapic_set(vm, &chip->chip.ioapic);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/**
+ * rl_irq_line() - KVM_IRQ_LINE and KVM_IRQ_LINE_STATUS
+ * @vm:    whose
+ * @level: GSI and level; its status is filled in
+ *
+ * Return: 0, or -ENXIO without an in-kernel irqchip.
+ */
+int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
+{
+	if (!rl_irqchip_in_kernel(&vm->irq))
+		return -ENXIO;
+	level->status = rl_set_gsi(vm, level->irq, level->level, true);
+	return 0;
+}
+
+/**
+ * rl_signal_msi() - KVM_SIGNAL_MSI
+ * @vm:  whose
+ * @msi: the message
+ *
+ * Return: the number of vCPUs reached, or -EINVAL: no in-kernel local APICs,
+ * unknown flags, a malformed 32-bit destination.
+ */
+int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi)
+{
+	if (!rl_irqchip_in_kernel(&vm->irq) || msi->flags & ~KVM_MSI_VALID_DEVID)
+		return -EINVAL;
+	return rl_send_msi(vm, msi->address_lo | (u64)msi->address_hi << 32, msi->data);
+}
+
+/* KVM_CAP_SPLIT_IRQCHIP is not announced: there are no EOI exits to user space. */
+int rl_split_irqchip(struct rl_vm *vm, u64 nr_pins)
+{
+	return -EINVAL;
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The local APIC's timer: one-shot, periodic and TSC-deadline, on an hrtimer.
+ *
+ * Owns:    struct rl_lapic_timer and the timer's registers.
+ * Touches: the register page through lapic_get() and lapic_set().
+ * Locks:   none. The vCPU's thread changes the fields only while the hrtimer
+ *          is cancelled; the callback takes no lock that a canceller could
+ *          hold, so that cancelling with IRQs off is fine.
+ * Manuals: SDM Vol 3A, "APIC Timer", "TSC-Deadline Mode".
+ *
+ * The callback, in hard interrupt context, marks the timer as expired and
+ * kicks; the vCPU turns that into an interrupt before it enters the guest
+ * (RL_REQ_TIMER, rl_lapic_timer_fired()). The count runs on at 1 GHz and is
+ * computed from the hrtimer's expiry when somebody reads it.
+ */
+#include <asm/msr.h>
+
+#include "../cpu/cpu.h"
+#include "irq_priv.h"
+
+static enum hrtimer_restart timer_expired(struct hrtimer *hrtimer)
+{
+	struct rl_lapic_timer *t = container_of(hrtimer, struct rl_lapic_timer, hrtimer);
+	struct rl_lapic *apic = container_of(t, struct rl_lapic, timer);
+
+	WRITE_ONCE(t->pending, true);
+	rl_request(apic->vcpu, RL_REQ_TIMER);
+	rl_vcpu_kick(apic->vcpu);
+
+	if (READ_ONCE(t->mode) != APIC_LVT_TIMER_PERIODIC || !t->period_ns)
+		return HRTIMER_NORESTART;
+	/* Periods that nobody was there to see are one interrupt. */
+	hrtimer_forward_now(hrtimer, ns_to_ktime(max_t(u64, t->period_ns, RL_MIN_PERIOD_NS)));
+	return HRTIMER_RESTART;
+}
+
+void rl_lapic_timer_init(struct rl_lapic *apic)
+{
+	/* On the vCPU's CPU: an expiry there is the exit, and needs no IPI. */
+	hrtimer_init(&apic->timer.hrtimer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+	apic->timer.hrtimer.function = timer_expired;
+	apic->timer.divisor = rl_apic_divisor(0);
+}
+
+static void timer_start(struct rl_lapic_timer *t, u64 ns)
+{
+	hrtimer_start(&t->hrtimer, ktime_add_safe(ktime_get(), ns_to_ktime(ns)),
+		      HRTIMER_MODE_ABS_PINNED_HARD);
+}
+
+/* Already over: no need to bother the hrtimer. In the vCPU's thread. */
+static void timer_expire_now(struct rl_lapic *apic)
+{
+	WRITE_ONCE(apic->timer.pending, true);
+	rl_request(apic->vcpu, RL_REQ_TIMER);
+}
+
+/* Drop what is running and what has expired but is no interrupt yet. */
+void rl_lapic_timer_stop(struct rl_lapic *apic)
+{
+	hrtimer_cancel(&apic->timer.hrtimer);
+	WRITE_ONCE(apic->timer.pending, false);
+	apic->timer.period_ns = 0;
+	apic->timer.tsc_deadline = 0;
+}
+
+/**
+ * rl_lapic_timer_fired() - Turn an expired timer into an interrupt
+ * @vcpu: its own thread, or vcpu->mutex held
+ */
+void rl_lapic_timer_fired(struct rl_vcpu *vcpu)
+{
+	struct rl_lapic *apic = vcpu->lapic;
+
+	if (!apic || !READ_ONCE(apic->timer.pending) || !xchg(&apic->timer.pending, false))
+		return;
+	if (apic->timer.mode == APIC_LVT_TIMER_TSCDEADLINE)
+		apic->timer.tsc_deadline = 0;
+	rl_lapic_local_deliver(apic, APIC_LVTT);
+}
+
+bool rl_lapic_timer_pending(struct rl_vcpu *vcpu)
+{
+	struct rl_lapic *apic = vcpu->lapic;
+
+	return apic && READ_ONCE(apic->timer.pending) && lapic_hw_enabled(apic) &&
+	       !(lapic_get(apic, APIC_LVTT) & APIC_LVT_MASKED);
+}
+
+/* After a write of the timer's LVT entry. */
+void rl_lapic_timer_set_mode(struct rl_lapic *apic)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+	u32 mode = lapic_get(apic, APIC_LVTT) &
+		   (APIC_LVT_TIMER_PERIODIC | APIC_LVT_TIMER_TSCDEADLINE);
+
+	if (t->mode == mode)
+		return;
+	/* To or from TSC-deadline mode disarms; the other two share a count. */
+	if ((t->mode ^ mode) & APIC_LVT_TIMER_TSCDEADLINE) {
+		rl_lapic_timer_stop(apic);
+		lapic_set(apic, APIC_TMICT, 0);
+	}
+	WRITE_ONCE(t->mode, mode);
+}
+
+static u64 initial_ns(struct rl_lapic *apic)
+{
+	return (u64)lapic_get(apic, APIC_TMICT) * apic->timer.divisor;
+}
+
+void rl_lapic_timer_set_count(struct rl_lapic *apic, u32 count)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+
+	if (t->mode & APIC_LVT_TIMER_TSCDEADLINE)
+		return;
+	hrtimer_cancel(&t->hrtimer);
+	rl_lapic_timer_fired(apic->vcpu);
+	lapic_set(apic, APIC_TMICT, count);
+	t->period_ns = initial_ns(apic);
+	if (t->period_ns)
+		timer_start(t, t->period_ns);
+}
+
+static u64 timer_remaining(struct rl_lapic_timer *t)
+{
+	s64 ns = ktime_to_ns(hrtimer_get_remaining(&t->hrtimer));
+
+	return max_t(s64, ns, 0);
+}
+
+u32 rl_lapic_timer_count(struct rl_lapic *apic)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+
+	if (t->mode & APIC_LVT_TIMER_TSCDEADLINE || !t->period_ns)
+		return 0;
+	return rl_apic_count(timer_remaining(t), t->period_ns, t->divisor);
+}
+
+/* After a write of the divide configuration. */
+void rl_lapic_timer_set_divisor(struct rl_lapic *apic)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+	u32 old = t->divisor, new = rl_apic_divisor(lapic_get(apic, APIC_TDCR));
+
+	t->divisor = new;
+	if (old == new || !t->period_ns)
+		return;
+	if (hrtimer_cancel(&t->hrtimer)) {
+		u64 ns = rl_apic_rescale(timer_remaining(t), old, new);
+
+		t->period_ns = initial_ns(apic);
+		timer_start(t, ns);
+	} else {
+		t->period_ns = initial_ns(apic);
+	}
+}
+
+/* KVM_SET_LAPIC: the registers are in place, the timer is stopped. */
+void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+	u64 ns;
+
+	WRITE_ONCE(t->mode, lapic_get(apic, APIC_LVTT) &
+		   (APIC_LVT_TIMER_PERIODIC | APIC_LVT_TIMER_TSCDEADLINE));
+	t->divisor = rl_apic_divisor(lapic_get(apic, APIC_TDCR));
+	if (t->mode & APIC_LVT_TIMER_TSCDEADLINE)
+		return;
+	t->period_ns = initial_ns(apic);
+	if (!t->period_ns)
+		return;
+	ns = min((u64)remaining * t->divisor, t->period_ns);
+	/* Rather an interrupt too many than one that never comes. */
+	if (!ns && t->mode != APIC_LVT_TIMER_PERIODIC)
+		timer_expire_now(apic);
+	else
+		timer_start(t, ns ?: t->period_ns);
+}
+
+/* TSC-deadline mode */
+
+static void deadline_start(struct rl_lapic *apic)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+	struct rl_vcpu *vcpu = apic->vcpu;
+	unsigned long flags;
+	u64 ns;
+
+	if (!t->tsc_deadline || !vcpu->tsc_khz)
+		return;
+	/* Both clocks are read with nothing in between. */
+	local_irq_save(flags);
+	ns = rl_tsc_to_ns(t->tsc_deadline, rl_guest_tsc(vcpu, rdtsc()), vcpu->tsc_khz);
+	if (ns)
+		timer_start(t, ns);
+	else
+		timer_expire_now(apic);
+	local_irq_restore(flags);
+}
+
+u64 rl_lapic_timer_get_deadline(struct rl_lapic *apic)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+
+	/* It reads as zero from the moment it has passed. */
+	if (!lapic_hw_enabled(apic) || !(t->mode & APIC_LVT_TIMER_TSCDEADLINE) ||
+	    READ_ONCE(t->pending))
+		return 0;
+	return t->tsc_deadline;
+}
+
+void rl_lapic_timer_set_deadline(struct rl_lapic *apic, u64 deadline)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+
+	if (!lapic_hw_enabled(apic) || t->mode != APIC_LVT_TIMER_TSCDEADLINE)
+		return;
+	hrtimer_cancel(&t->hrtimer);
+	rl_lapic_timer_fired(apic->vcpu);
+	t->tsc_deadline = deadline;
+	deadline_start(apic);
+}
+
+void rl_lapic_tsc_changed(struct rl_vcpu *vcpu)
+{
+	struct rl_lapic *apic = vcpu->lapic;
+
+	if (!apic || apic->timer.mode != APIC_LVT_TIMER_TSCDEADLINE || !apic->timer.tsc_deadline)
+		return;
+	/* One that has expired in the meantime stays expired. */
+	hrtimer_cancel(&apic->timer.hrtimer);
+	if (!READ_ONCE(apic->timer.pending))
+		deadline_start(apic);
+}

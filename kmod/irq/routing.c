@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * GSI routing: from a number to inputs of the irqchips or to an MSI, and back
+ * from an input to whoever wants to know that it was served.
+ *
+ * Owns:    struct rl_routing.
+ * Touches: pic.c, ioapic.c, ipi.c to deliver; pit.c, irqfd.c to acknowledge.
+ * Locks:   irq.lock to replace the table; vm->srcu to look at it, in any context.
+ */
+#include <linux/nospec.h>
+#include <linux/slab.h>
+
+#include "irq_priv.h"
+
+struct route {
+	u32 gsi;
+	u8 type;		/* KVM_IRQ_ROUTING_* */
+	u8 chip, pin;		/* pin 0-15 over both 8259s */
+	u32 addr_lo, addr_hi, data;
+};
+
+/* Immutable once published. */
+struct rl_routing {
+	s16 pin_gsi[KVM_NR_IRQCHIPS][RL_IOAPIC_PINS];	/* or -1 */
+	u32 nr_gsis;
+	u16 *first;		/* nr_gsis + 1 indexes into route[] */
+	struct route route[];	/* sorted by GSI */
+};
+
+/* MSI */
+
+static int send_msi(struct rl_vm *vm, u32 addr_lo, u32 addr_hi, u32 data)
+{
+	/* SDM Vol 3A, "Message Address Register Format", "Message Data Register Format". */
+	struct rl_apic_msg msg = {
+		.dest = addr_lo >> 12 & 0xff,
+		.vector = data,
+		.mode = data & APIC_MODE_MASK,
+		.logical = addr_lo & BIT(2),
+		.assert = true,
+		.level = data & BIT(15),
+		.lowest = (data & APIC_MODE_MASK) == APIC_DM_LOWEST || addr_lo & BIT(3),
+	};
+
+	/* KVM_CAP_X2APIC_API: the upper 24 bits of the id are in the upper address. */
+	if (vm->x2apic_32bit)
+		msg.dest |= addr_hi & ~0xffu;
+	return rl_apic_deliver(vm, &msg);
+}
+
+static bool msi_invalid(struct rl_vm *vm, u32 addr_hi)
+{
+	return vm->x2apic_32bit && addr_hi & 0xff;
+}
+
+/**
+ * rl_send_msi() - Deliver a message signalled interrupt
+ * @vm:   whose
+ * @addr: message address
+ * @data: message data
+ *
+ * Context: any, IRQs on or off.
+ * Return: the number of vCPUs reached, -EINVAL.
+ */
+int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
+{
+	if (!vm->irq.map || msi_invalid(vm, addr >> 32))
+		return -EINVAL;
+	return send_msi(vm, addr, addr >> 32, data);
+}
+
+/* Delivery */
+
+static int route_set(struct rl_vm *vm, const struct route *r, enum rl_irq_source src, int level,
+		     bool line_status)
+{
+	if (r->type == KVM_IRQ_ROUTING_MSI)
+		return level ? send_msi(vm, r->addr_lo, r->addr_hi, r->data) : -1;
+	if (r->chip == KVM_IRQCHIP_IOAPIC)
+		return rl_ioapic_set_irq(vm, r->pin, src, level, line_status);
+	return rl_pic_set_irq(vm, r->pin, src, level);
+}
+
+/**
+ * rl_set_gsi_from() - One source of a line raises or lowers it
+ * @vm:          whose
+ * @src:         the source; the line is high while any source is
+ * @gsi:         the line
+ * @level:       up or down; an MSI is sent on "up"
+ * @line_status: the caller looks at what is answered (see ioapic.c, RTC)
+ *
+ * Context: any, IRQs on or off; no interrupt controller's lock held.
+ * Return: the number of vCPUs reached, summed over what the GSI goes to; 0
+ * when the interrupt merged with one before it; negative when nobody took it.
+ */
+int rl_set_gsi_from(struct rl_vm *vm, enum rl_irq_source src, u32 gsi, int level,
+		    bool line_status)
+{
+	const struct rl_routing *rt;
+	int i, r, idx, sum = -1;
+
+	idx = srcu_read_lock(&vm->srcu);
+	rt = srcu_dereference(vm->irq.routing, &vm->srcu);
+	if (rt && gsi < rt->nr_gsis) {
+		gsi = array_index_nospec(gsi, rt->nr_gsis);
+		for (i = rt->first[gsi]; i < rt->first[gsi + 1]; i++) {
+			r = route_set(vm, &rt->route[i], src, level, line_status);
+			if (r >= 0)
+				sum = r + max(sum, 0);
+		}
+	}
+	srcu_read_unlock(&vm->srcu, idx);
+	return sum;
+}
+
+int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status)
+{
+	return rl_set_gsi_from(vm, RL_SRC_USER, gsi, level, line_status);
+}
+
+/* Back from a pin; [a] any context, no interrupt controller's lock held but for the first. */
+
+static int pin_to_gsi(struct rl_vm *vm, int chip, int pin)
+{
+	const struct rl_routing *rt = srcu_dereference(vm->irq.routing, &vm->srcu);
+
+	return rt ? rt->pin_gsi[chip][pin] : -1;
+}
+
+bool rl_pin_has_notifier(struct rl_vm *vm, int chip, int pin)
+{
+	int idx = srcu_read_lock(&vm->srcu);
+	int gsi = pin_to_gsi(vm, chip, pin);
+	bool r;
+
+	r = gsi >= 0 && ((!gsi && rl_pit_wants_ack(vm)) || rl_resample_wanted(vm, gsi));
+	srcu_read_unlock(&vm->srcu, idx);
+	return r;
+}
+
+void rl_pin_acked(struct rl_vm *vm, int chip, int pin)
+{
+	int idx = srcu_read_lock(&vm->srcu);
+	int gsi = pin_to_gsi(vm, chip, pin);
+
+	if (!gsi)
+		rl_pit_acked(vm);
+	if (gsi >= 0)
+		rl_resample_acked(vm, gsi);
+	srcu_read_unlock(&vm->srcu, idx);
+}
+
+void rl_pin_unmasked(struct rl_vm *vm, int chip, int pin)
+{
+	int idx = srcu_read_lock(&vm->srcu);
+
+	if (!pin_to_gsi(vm, chip, pin))
+		rl_pit_unmasked(vm);
+	srcu_read_unlock(&vm->srcu, idx);
+}
+
+/* The table */
+
+static int route_from_user(struct rl_vm *vm, struct route *r,
+			   const struct kvm_irq_routing_entry *ue)
+{
+	r->gsi = ue->gsi;
+	r->type = ue->type;
+	switch (ue->type) {
+	case KVM_IRQ_ROUTING_IRQCHIP:
+		if (ue->flags || vm->irq.split)
+			return -EINVAL;
+		if (ue->u.irqchip.irqchip > KVM_IRQCHIP_IOAPIC)
+			return -EINVAL;
+		r->chip = ue->u.irqchip.irqchip;
+		if (ue->u.irqchip.pin >= (r->chip == KVM_IRQCHIP_IOAPIC ? RL_IOAPIC_PINS : 8))
+			return -EINVAL;
+		r->pin = ue->u.irqchip.pin + (r->chip == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0);
+		return 0;
+	case KVM_IRQ_ROUTING_MSI:
+		if (ue->flags & ~KVM_MSI_VALID_DEVID || msi_invalid(vm, ue->u.msi.address_hi))
+			return -EINVAL;
+		r->addr_lo = ue->u.msi.address_lo;
+		r->addr_hi = ue->u.msi.address_hi;
+		r->data = ue->u.msi.data;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Two entries of a GSI go to different irqchips, or there is only one. */
+static bool routes_clash(const struct route *a, const struct route *b)
+{
+	return a->type != KVM_IRQ_ROUTING_IRQCHIP || b->type != KVM_IRQ_ROUTING_IRQCHIP ||
+	       a->chip == b->chip;
+}
+
+/* Sort into route[] by counting; @first has nr_gsis + 1 zeroed slots. */
+static int routing_fill(struct rl_vm *vm, struct rl_routing *rt,
+			const struct kvm_irq_routing_entry *entries, u32 nr)
+{
+	struct route r = {};
+	u32 i, n, gsi;
+	int err;
+
+	memset(rt->pin_gsi, -1, sizeof(rt->pin_gsi));
+	for (i = 0; i < nr; i++)
+		rt->first[entries[i].gsi + 1]++;
+	for (i = 0; i < rt->nr_gsis; i++)
+		rt->first[i + 1] += rt->first[i];
+	for (i = 0; i < nr; i++) {
+		err = route_from_user(vm, &r, &entries[i]);
+		if (err)
+			return err;
+		gsi = array_index_nospec(r.gsi, rt->nr_gsis);
+		/* This GSI's slots fill up from the front; type 0 is the free one for @r. */
+		for (n = rt->first[gsi]; rt->route[n].type; n++)
+			if (routes_clash(&rt->route[n], &r))
+				return -EINVAL;
+		rt->route[n] = r;
+		if (r.type == KVM_IRQ_ROUTING_IRQCHIP)
+			rt->pin_gsi[r.chip][r.pin] = gsi;
+	}
+	return 0;
+}
+
+static void routing_free(struct rl_routing *rt)
+{
+	if (rt)
+		kvfree(rt->first);
+	kvfree(rt);
+}
+
+/**
+ * rl_set_routing() - KVM_SET_GSI_ROUTING
+ * @vm:      with an in-kernel irqchip
+ * @entries: the new table
+ * @nr:      number of entries
+ *
+ * When it returns, no interrupt goes by the old table any more.
+ * Return: 0, -EINVAL (GSI, type, flags, irqchip, pin, an irqchip or MSI twice
+ * for a GSI), -ENOMEM.
+ */
+int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr)
+{
+	struct rl_routing *rt, *old;
+	u32 i, nr_gsis = 0;
+	int r = -ENOMEM;
+
+	if (nr > RL_NR_GSIS)
+		return -EINVAL;
+	for (i = 0; i < nr; i++) {
+		if (entries[i].gsi >= RL_NR_GSIS)
+			return -EINVAL;
+		nr_gsis = max(nr_gsis, entries[i].gsi + 1);
+	}
+	rt = kvzalloc(struct_size(rt, route, nr), GFP_KERNEL_ACCOUNT);
+	if (!rt)
+		return -ENOMEM;
+	rt->nr_gsis = nr_gsis;
+	rt->first = kvcalloc(nr_gsis + 1, sizeof(*rt->first), GFP_KERNEL_ACCOUNT);
+	if (!rt->first)
+		goto err_free;
+	r = routing_fill(vm, rt, entries, nr);
+	if (r)
+		goto err_free;
+
+	mutex_lock(&vm->irq.lock);
+	old = rcu_dereference_protected(vm->irq.routing, lockdep_is_held(&vm->irq.lock));
+	rcu_assign_pointer(vm->irq.routing, rt);
+	rl_ioapic_notifiers_changed(vm);
+	mutex_unlock(&vm->irq.lock);
+	synchronize_srcu_expedited(&vm->srcu);
+	routing_free(old);
+	return 0;
+
+err_free:
+	routing_free(rt);
+	return r;
+}
+
+/* As on a PC: 0 to 15 to both irqchips, the rest to the I/O APIC alone. */
+int rl_routing_default(struct rl_vm *vm)
+{
+	struct kvm_irq_routing_entry *entries;
+	int i, r, n = 0;
+
+	entries = kcalloc(RL_IOAPIC_PINS + 16, sizeof(*entries), GFP_KERNEL);
+	if (!entries)
+		return -ENOMEM;
+	for (i = 0; i < RL_IOAPIC_PINS; i++) {
+		entries[n].gsi = i;
+		entries[n].type = KVM_IRQ_ROUTING_IRQCHIP;
+		entries[n].u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
+		entries[n++].u.irqchip.pin = i;
+		if (i >= 16)
+			continue;
+		entries[n].gsi = i;
+		entries[n].type = KVM_IRQ_ROUTING_IRQCHIP;
+		entries[n].u.irqchip.irqchip =
+			i < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+		entries[n++].u.irqchip.pin = i & 7;
+	}
+	r = rl_set_routing(vm, entries, n);
+	kfree(entries);
+	return r;
+}
+
+void rl_routing_free(struct rl_vm *vm)
+{
+	/* The VM's end: nobody is left to look at it. */
+	routing_free(rcu_dereference_protected(vm->irq.routing, true));
+	RCU_INIT_POINTER(vm->irq.routing, NULL);
+}
