@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's state around a guest: what the VMCS's host area holds, what VM
+ * exits do not put back, and the MSRs that wait for the return to user mode.
+ *
+ * Owns:    the host-state area of the VMCS but CR3 and CR4; struct vmx_vcpu's
+ *          host_* and uret; the CPU's SYSCALL MSRs, TSC_AUX, KERNEL_GS_BASE
+ *          and DS, ES, FS, GS, LDTR while a guest's state is loaded.
+ * Locks:   none. IRQs off where a CPU's MSRs and their copies change together.
+ * Manuals: SDM Vol 3C, "Host-State Area" and "Loading Host State".
+ */
+#include <linux/user-return-notifier.h>
+#include <asm/cpu_entry_area.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/mmu_context.h>
+
+#include "vmx.h"
+
+/* Touched on its CPU only, with IRQs off. */
+struct uret_cpu {
+	struct user_return_notifier urn;
+	bool armed;
+	u64 host[VMX_NR_URETS];		/* what the kernel set at boot */
+	u64 now[VMX_NR_URETS];		/* what the CPU holds */
+};
+static DEFINE_PER_CPU(struct uret_cpu, uret_cpu);
+
+static const u32 uret_msrs[VMX_NR_URETS] = {
+	[VMX_URET_STAR] = MSR_STAR, [VMX_URET_LSTAR] = MSR_LSTAR, [VMX_URET_CSTAR] = MSR_CSTAR,
+	[VMX_URET_FMASK] = MSR_SYSCALL_MASK, [VMX_URET_TSC_AUX] = MSR_TSC_AUX,
+};
+
+/* ---- MSRs that the kernel does not use itself ---- */
+
+static void uret_restore(struct uret_cpu *c)
+{
+	int i;
+
+	for (i = 0; i < VMX_NR_URETS; i++) {
+		if (c->now[i] != c->host[i]) {
+			wrmsrl(uret_msrs[i], c->host[i]);
+			c->now[i] = c->host[i];
+		}
+	}
+	if (c->armed) {
+		c->armed = false;
+		user_return_notifier_unregister(&c->urn);
+	}
+}
+
+/* On the way to user mode, or to another task's: IRQs off. */
+static void uret_notify(struct user_return_notifier *urn)
+{
+	struct uret_cpu *c = container_of(urn, struct uret_cpu, urn);
+	unsigned long flags;
+
+	/* cpu_disable() may come by IPI. */
+	local_irq_save(flags);
+	uret_restore(c);
+	local_irq_restore(flags);
+}
+
+static u64 uret_wanted(struct vmx_vcpu *v, enum vmx_uret i, u64 host)
+{
+	/* Where a guest cannot use them, the host's value is as good as any. */
+	if (i == VMX_URET_TSC_AUX)
+		return v->copy.exec2 & SECONDARY_EXEC_ENABLE_RDTSCP ? v->vcpu.tsc_aux : host;
+	return v->vcpu.efer & EFER_SCE ? v->uret[i] : host;
+}
+
+static void uret_load(struct vmx_vcpu *v, enum vmx_uret i)
+{
+	struct uret_cpu *c = this_cpu_ptr(&uret_cpu);
+	u64 val = uret_wanted(v, i, c->host[i]);
+
+	if (val == c->now[i])
+		return;
+	wrmsrl(uret_msrs[i], val);
+	c->now[i] = val;
+	if (!c->armed) {
+		c->urn.on_user_return = uret_notify;
+		user_return_notifier_register(&c->urn);
+		c->armed = true;
+	}
+}
+
+/**
+ * vmx_uret_changed() - The guest has another value of a user-return MSR, or use for it
+ * @v: loaded vCPU
+ * @i: which
+ *
+ * The next entry puts it into the CPU.
+ */
+void vmx_uret_changed(struct vmx_vcpu *v, enum vmx_uret i)
+{
+	preempt_disable();
+	if (!(v->work & VMX_WORK_LOAD)) {
+		unsigned long flags;
+
+		local_irq_save(flags);
+		uret_load(v, i);
+		local_irq_restore(flags);
+	}
+	preempt_enable();
+}
+
+/**
+ * vmx_uret_start() - Learn this CPU's own values
+ *
+ * Context: IRQs off, before the first vCPU is loaded here.
+ */
+void vmx_uret_start(void)
+{
+	struct uret_cpu *c = this_cpu_ptr(&uret_cpu);
+	int i;
+
+	for (i = 0; i < VMX_NR_URETS; i++) {
+		c->host[i] = 0;
+		rdmsrl_safe(uret_msrs[i], &c->host[i]);
+		c->now[i] = c->host[i];
+	}
+}
+
+/**
+ * vmx_uret_stop() - Put this CPU's own values back
+ *
+ * Context: IRQs off.
+ */
+void vmx_uret_stop(void)
+{
+	uret_restore(this_cpu_ptr(&uret_cpu));
+}
+
+/* ---- selectors, LDT, bases ---- */
+
+/**
+ * vmx_switch_to_guest() - Save what VM exits do not put back
+ * @v: loaded vCPU, about to be entered
+ *
+ * The selectors that a 32-bit process may have in DS, ES, FS and GS, the LDT,
+ * and the inactive GS base. vmx_vcpu_put() is the way back. Context: IRQs off.
+ */
+void vmx_switch_to_guest(struct vmx_vcpu *v)
+{
+	unsigned long fs_base;
+	int i;
+
+	v->host_ldt = 0;
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	store_ldt(v->host_ldt);
+#endif
+	savesegment(ds, v->host_ds);
+	savesegment(es, v->host_es);
+	savesegment(fs, v->host_fs);
+	savesegment(gs, v->host_gs);
+	rdmsrl(MSR_FS_BASE, fs_base);
+	if (fs_base != v->host_fs_base) {
+		v->host_fs_base = fs_base;
+		vmcs_write(HOST_FS_BASE, fs_base);
+	}
+	rdmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	wrmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	v->host_debugctl = get_debugctlmsr();
+	for (i = 0; i < VMX_NR_URETS; i++)
+		uret_load(v, i);
+}
+
+void vmx_vcpu_put(struct rl_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	if (v->work & VMX_WORK_LOAD)
+		return;
+	v->work |= VMX_WORK_LOAD;
+	rdmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	if (unlikely(v->host_ldt))
+		asm volatile("lldt %0" : : "rm" (v->host_ldt));
+	if (unlikely(v->host_gs))
+		load_gs_index(v->host_gs);
+	if (unlikely(v->host_fs)) {
+		loadsegment(fs, v->host_fs);
+		wrmsrl(MSR_FS_BASE, v->host_fs_base);
+	}
+	if (unlikely(v->host_ds | v->host_es)) {
+		loadsegment(ds, v->host_ds);
+		loadsegment(es, v->host_es);
+	}
+	wrmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	/* Exits leave limits of 0x67 in TR, less than the I/O bitmap, and 0xffff in GDTR. */
+	invalidate_tss_limit();
+	load_fixmap_gdt(smp_processor_id());
+}
+
+/**
+ * vmx_read_kernel_gs_base() - The guest's KERNEL_GS_BASE, wherever it is
+ * @v: loaded vCPU
+ */
+u64 vmx_read_kernel_gs_base(struct vmx_vcpu *v)
+{
+	preempt_disable();
+	if (!(v->work & VMX_WORK_LOAD))
+		rdmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	preempt_enable();
+	return v->kernel_gs_base;
+}
+
+/**
+ * vmx_write_kernel_gs_base() - Set the guest's KERNEL_GS_BASE
+ * @v: loaded vCPU
+ * @base: canonical
+ */
+void vmx_write_kernel_gs_base(struct vmx_vcpu *v, u64 base)
+{
+	preempt_disable();
+	v->kernel_gs_base = base;
+	if (!(v->work & VMX_WORK_LOAD))
+		wrmsrl(MSR_KERNEL_GS_BASE, base);
+	preempt_enable();
+}
+
+/**
+ * vmx_write_host_const() - The part of the host state that is the same on every CPU
+ */
+void vmx_write_host_const(void)
+{
+	struct desc_ptr idt;
+	unsigned long val;
+
+	vmcs_write(HOST_CR0, read_cr0() & ~X86_CR0_TS);
+	vmcs_write(HOST_CS_SELECTOR, __KERNEL_CS);
+	vmcs_write(HOST_SS_SELECTOR, __KERNEL_DS);
+	vmcs_write(HOST_DS_SELECTOR, 0);
+	vmcs_write(HOST_ES_SELECTOR, 0);
+	vmcs_write(HOST_FS_SELECTOR, 0);
+	vmcs_write(HOST_GS_SELECTOR, 0);
+	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
+	store_idt(&idt);
+	vmcs_write(HOST_IDTR_BASE, idt.address);
+	vmcs_write(HOST_RIP, (unsigned long)rl_vmx_exit_point);
+	rdmsrl(MSR_IA32_SYSENTER_CS, val);
+	vmcs_write(HOST_IA32_SYSENTER_CS, val);
+	rdmsrl(MSR_IA32_SYSENTER_EIP, val);
+	vmcs_write(HOST_IA32_SYSENTER_EIP, val);
+	rdmsrl(MSR_IA32_CR_PAT, val);
+	vmcs_write(HOST_IA32_PAT, val);
+	rdmsrl(MSR_EFER, val);
+	vmcs_write(HOST_IA32_EFER, val);
+	vmcs_write(HOST_FS_BASE, 0);
+}
+
+/**
+ * vmx_write_host_cpu() - The part of the host state that is the CPU's
+ * @cpu: this CPU
+ */
+void vmx_write_host_cpu(int cpu)
+{
+	unsigned long val;
+
+	vmcs_write(HOST_TR_BASE, (unsigned long)&get_cpu_entry_area(cpu)->tss.x86_tss);
+	vmcs_write(HOST_GDTR_BASE, (unsigned long)get_current_gdt_ro());
+	rdmsrl(MSR_GS_BASE, val);
+	vmcs_write(HOST_GS_BASE, val);
+	rdmsrl(MSR_IA32_SYSENTER_ESP, val);
+	vmcs_write(HOST_IA32_SYSENTER_ESP, val);
+}
+
