@@ -286,7 +286,7 @@ static bool fault_relax(struct rl_vm *vm, gfn_t gfn, u32 access)
 		return true;
 	if (!(access & RL_ACC_WRITE) || !(it.old_spte & RL_SPTE_HOST_WRITABLE))
 		return false;
-	slot = rl_gfn_to_slot(vm, gfn);
+	slot = rl_slots_find(rl_slots_locked(vm), gfn);
 	if (!slot || (slot_logs(slot) && it.level > 1))
 		return false;
 	rl_tdp_set_spte(vm, it.sptep, it.level,
@@ -310,18 +310,14 @@ static bool fault_relax(struct rl_vm *vm, gfn_t gfn, u32 access)
 bool rl_mmu_fault_fast(struct rl_vcpu *vcpu, gpa_t gpa, u32 access)
 {
 	struct rl_vm *vm = vcpu->vm;
-	bool fixed = false;
-	int idx;
+	bool fixed;
 
 	if (!(access & RL_ACC_PRESENT))
 		return false;
-	idx = srcu_read_lock(&vm->srcu);
 	/* Its holder may wait for this CPU to leave the guest: only try. */
-	if (spin_trylock(&vm->mmu.lock)) {
-		__acquire(&vm->mmu.lock);	/* sparse does not see it */
-		fixed = fault_relax(vm, gpa >> PAGE_SHIFT, access);
-		spin_unlock(&vm->mmu.lock);
-	}
-	srcu_read_unlock(&vm->srcu, idx);
+	if (!spin_trylock(&vm->mmu.lock))
+		return false;
+	fixed = fault_relax(vm, gpa >> PAGE_SHIFT, access);
+	spin_unlock(&vm->mmu.lock);
 	return fixed;
 }

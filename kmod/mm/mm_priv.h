@@ -11,6 +11,7 @@
 #include "mm.h"
 
 /* slots.c */
+struct rl_memslots *rl_slots_locked(struct rl_vm *vm);	/* slots_lock or mmu->lock */
 struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn);
 struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 slot);	/* slots_lock; -EINVAL, -ENOENT */
 void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);

@@ -35,7 +35,7 @@ typedef bool range_fn(struct rl_vm *vm, gfn_t start, gfn_t end, bool arg);
 /* Call @fn for all guest frames that lie in [start, end) of the owner's memory. */
 static bool call_on_range(struct rl_vm *vm, hva_t start, hva_t end, range_fn *fn, bool arg)
 {
-	struct rl_memslots *slots = srcu_dereference(vm->slots, &vm->srcu);
+	struct rl_memslots *slots = rl_slots_locked(vm);
 	bool ret = false;
 	int i;
 

@@ -36,8 +36,8 @@ static struct rl_memslots *slots_alloc(int nr)
 	return kvzalloc(struct_size_t(struct rl_memslots, slot, nr), GFP_KERNEL_ACCOUNT);
 }
 
-/* slots_lock or mmu->lock keeps the array; either will do. */
-static struct rl_memslots *slots_locked(struct rl_vm *vm)
+/* The current array, which either lock keeps as it is. */
+struct rl_memslots *rl_slots_locked(struct rl_vm *vm)
 {
 	return rcu_dereference_protected(vm->slots, lockdep_is_held(&vm->slots_lock) ||
 					 lockdep_is_held(&vm->mmu.lock));
@@ -159,7 +159,7 @@ struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 id)
 static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 				      struct rl_memslot *new)
 {
-	struct rl_memslots *cur = slots_locked(vm), *slots;
+	struct rl_memslots *cur = rl_slots_locked(vm), *slots;
 	int i, at;
 
 	slots = slots_alloc(cur->nr + !!new);
@@ -181,7 +181,7 @@ static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 static bool slots_overlap(struct rl_vm *vm, const struct rl_memslot *new,
 			  const struct rl_memslot *except)
 {
-	struct rl_memslots *cur = slots_locked(vm);
+	struct rl_memslots *cur = rl_slots_locked(vm);
 	int i = slots_upper(cur, new->base_gfn + new->npages - 1);
 
 	/* Slots do not overlap each other: only these two can reach in. */
@@ -200,7 +200,7 @@ static bool slots_overlap(struct rl_vm *vm, const struct rl_memslot *new,
 static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
 			  struct rl_memslot *old, struct rl_memslot *new)
 {
-	struct rl_memslots *prev = slots_locked(vm);
+	struct rl_memslots *prev = rl_slots_locked(vm);
 	struct rl_mmu *mmu = &vm->mmu;
 	bool gone = old && (!new || new->base_gfn != old->base_gfn);
 	bool log = new && (new->flags & KVM_MEM_LOG_DIRTY_PAGES);
