@@ -41,9 +41,12 @@ int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);
 /* @host: from KVM_GET/SET_MSRS rather than the guest. 0, 1 (#GP or refused), -errno. */
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
+int rl_msr_create(struct rl_vcpu *vcpu);	/* 0, -ENOMEM */
 void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
 void rl_msr_free(struct rl_vcpu *vcpu);
 /* mce.c: the machine-check banks that user space may fill */
+#define RL_MAX_MCE_BANKS	32
+#define RL_MAX_MCE_BANKS	32
 u64 rl_mce_cap_supported(void);		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_SET_MCE */
@@ -72,6 +75,9 @@ int rl_translate(struct rl_vcpu *vcpu, struct kvm_translation *tr);
 void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs via rl_ops */
 
 /* debug.c */
+#define RL_GUESTDBG_VALID	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |	\
+				 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |	\
+				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
 /* As the guest's own MOV DR: 0, or the vector of the fault for rl_dr_fault(). */
 int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);
 int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
@@ -85,8 +91,6 @@ void rl_update_dr(struct rl_vcpu *vcpu);
 unsigned long rl_get_rflags(struct rl_vcpu *vcpu);
 void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags);
 gva_t rl_linear_rip(struct rl_vcpu *vcpu);
-/* Put a pending exception's payload where the guest's handler looks: CR2, or DR6 and DR7. */
-void rl_deliver_payload(struct rl_vcpu *vcpu);
 
 /* events.c */
 int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev);
@@ -132,7 +136,7 @@ int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomi
 
 /* clock.c: TSC, kvmclock, steal time */
 int rl_clock_init(void);
-void rl_clock_exit(void);
+static inline void rl_clock_exit(void) { }	/* nothing is registered anywhere */
 void rl_vm_clock_init(struct rl_vm *vm);
 void rl_vcpu_clock_init(struct rl_vcpu *vcpu);
 u64 rl_guest_tsc(struct rl_vcpu *vcpu, u64 host_tsc);
@@ -142,6 +146,7 @@ int rl_clock_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
 int rl_get_clock(struct rl_vm *vm, struct kvm_clock_data *data);
 int rl_set_clock(struct rl_vm *vm, const struct kvm_clock_data *data);
 int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz);
+int rl_vm_set_tsc_khz(struct rl_vm *vm, unsigned long khz);	/* of vCPUs to come */
 int rl_kvmclock_ctrl(struct rl_vcpu *vcpu);	/* KVM_KVMCLOCK_CTRL */
 void rl_clock_load(struct rl_vcpu *vcpu, int cpu);	/* from rl_vcpu_load, [p] */
 void rl_clock_put(struct rl_vcpu *vcpu);

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Debug registers: the guest's, the debugger's (KVM_SET_GUEST_DEBUG), and which
+ * of the two the hardware gets.
+ *
+ * Owns:    vcpu->db, dr6, dr7, eff_db, guest_debug*, step_rip.
+ * Touches: RFLAGS.TF while a debugger single-steps.
+ * Locks:   none; the thread that holds vcpu->mutex.
+ * Manuals: SDM Vol 3B, "Debug Registers"; APM Vol 2, "Software-Debug Resources".
+ */
+#include <linux/nospec.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+
+#include "cpu_priv.h"
+
+/* DR6: bits 31:16 and 11:4 read as ones (but for RTM and bus lock, which nobody is offered) */
+#define DR6_ONES	0xffff0ff0u
+#define DR6_EVENTS	0x0000e00fu	/* B0-B3, BD, BS, BT */
+#define DR6_BD_BIT	BIT(13)
+#define DR7_ONES	0x00000400u
+#define DR7_WRITABLE	0xffff23ffu	/* all but the reserved and RTM */
+#define DR7_GD_BIT	BIT(13)
+
+/* DR4 and DR5 are DR6 and DR7, or nothing at all: SDM Vol 3B, "Debug Registers DR4 and DR5". */
+static int access_fault(struct rl_vcpu *vcpu, int dr)
+{
+	if ((dr == 4 || dr == 5) && rl_cr4_read(vcpu) & X86_CR4_DE)
+		return X86_TRAP_UD;
+	if (vcpu->dr7 & DR7_GD_BIT)
+		return X86_TRAP_DB;
+	return 0;
+}
+
+static u64 read_dr(struct rl_vcpu *vcpu, int dr)
+{
+	if (dr < 4)
+		return vcpu->db[array_index_nospec(dr, 4)];
+	return dr & 1 ? vcpu->dr7 : vcpu->dr6;
+}
+
+/**
+ * rl_get_dr() - MOV from DR
+ * @vcpu: the vCPU
+ * @dr: 0 to 7
+ * @val: out
+ *
+ * Return: 0, or the vector of the fault to hand to rl_dr_fault().
+ */
+int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val)
+{
+	int fault = access_fault(vcpu, dr);
+
+	if (!fault)
+		*val = read_dr(vcpu, dr);
+	return fault;
+}
+
+/* MOV to DR; as rl_get_dr(). */
+int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val)
+{
+	int fault = access_fault(vcpu, dr);
+
+	if (fault)
+		return fault;
+	if (dr < 4) {
+		vcpu->db[array_index_nospec(dr, 4)] = val;
+	} else if (val >> 32) {
+		return X86_TRAP_GP;
+	} else if (dr & 1) {
+		vcpu->dr7 = (val & DR7_WRITABLE) | DR7_ONES;
+	} else {
+		vcpu->dr6 = (val & DR6_EVENTS) | DR6_ONES;
+	}
+	if (dr != 4 && dr != 6)
+		rl_update_dr(vcpu);
+	return 0;
+}
+
+/* Queue what rl_get_dr() or rl_set_dr() answered. */
+void rl_dr_fault(struct rl_vcpu *vcpu, int vector)
+{
+	if (vector == X86_TRAP_DB)
+		rl_queue_exception_p(vcpu, X86_TRAP_DB, DR6_BD_BIT);
+	else if (vector == X86_TRAP_GP)
+		RL_GP(vcpu);
+	else
+		rl_queue_exception(vcpu, vector);
+}
+
+void rl_update_dr(struct rl_vcpu *vcpu)
+{
+	if (!(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))
+		memcpy(vcpu->eff_db, vcpu->db, sizeof(vcpu->eff_db));
+	rl_ops->update_debug(vcpu);
+}
+
+int rl_get_debugregs(struct rl_vcpu *vcpu, struct kvm_debugregs *dbg)
+{
+	memset(dbg, 0, sizeof(*dbg));
+	memcpy(dbg->db, vcpu->db, sizeof(vcpu->db));
+	dbg->dr6 = vcpu->dr6;
+	dbg->dr7 = vcpu->dr7;
+	return 0;
+}
+
+/* KVM_SET_DEBUGREGS: 0, or -EINVAL for flags or bits 63:32 of DR6 and DR7. */
+int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg)
+{
+	if (dbg->flags || dbg->dr6 >> 32 || dbg->dr7 >> 32)
+		return -EINVAL;
+	memcpy(vcpu->db, dbg->db, sizeof(vcpu->db));
+	vcpu->dr6 = (dbg->dr6 & DR6_EVENTS) | DR6_ONES;
+	vcpu->dr7 = (dbg->dr7 & DR7_WRITABLE) | DR7_ONES;
+	rl_update_dr(vcpu);
+	return 0;
+}
+
+gva_t rl_linear_rip(struct rl_vcpu *vcpu)
+{
+	struct kvm_segment cs;
+
+	if (rl_is_64bit_code(vcpu))
+		return rl_rip_read(vcpu);
+	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
+	return (u32)(cs.base + rl_rip_read(vcpu));
+}
+
+unsigned long rl_get_rflags(struct rl_vcpu *vcpu)
+{
+	unsigned long rflags = rl_rflags_read(vcpu);
+
+	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
+		rflags &= ~X86_EFLAGS_TF;
+	return rflags;
+}
+
+void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags)
+{
+	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP &&
+	    vcpu->step_rip == rl_linear_rip(vcpu))
+		rflags |= X86_EFLAGS_TF;
+	rl_rflags_write(vcpu, rflags | X86_EFLAGS_FIXED);
+}
+
+/**
+ * rl_set_guest_debug() - KVM_SET_GUEST_DEBUG
+ * @vcpu: the vCPU
+ * @dbg: what the debugger wants
+ *
+ * Return: 0, -EBUSY when an exception is to be injected while one waits,
+ * -EINVAL for a control bit that is not offered.
+ */
+int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
+{
+	unsigned long rflags;
+
+	if (dbg->control & ~RL_GUESTDBG_VALID)
+		return -EINVAL;
+	if (dbg->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
+		if (vcpu->exception.pending || vcpu->exception.injected)
+			return -EBUSY;
+		rl_queue_exception(vcpu, dbg->control & KVM_GUESTDBG_INJECT_DB ? X86_TRAP_DB :
+										 X86_TRAP_BP);
+	}
+
+	rflags = rl_get_rflags(vcpu);	/* before the TF of the old stepping cannot be told */
+	vcpu->guest_debug = dbg->control & KVM_GUESTDBG_ENABLE ? dbg->control : 0;
+	if (vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP) {
+		int i;
+
+		for (i = 0; i < 4; i++)
+			vcpu->eff_db[i] = dbg->arch.debugreg[i];
+		/* No GD: the debugger's registers are not the guest's to guard. */
+		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE &
+					 ~DR7_GD_BIT) | DR7_ONES;
+	}
+	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
+		vcpu->step_rip = rl_linear_rip(vcpu);
+	rl_set_rflags(vcpu, rflags);
+	rl_update_dr(vcpu);
+	rl_ops->update_intercepts(vcpu);
+	return 0;
+}

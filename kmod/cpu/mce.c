@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Machine-check banks: memory for what user space wants the guest to see. The
+ * host's own machine checks never get here.
+ *
+ * Owns:    vcpu->mcg_* and vcpu->mce_banks (four MSRs a bank, then CTL2 of each).
+ * Locks:   none; the thread that holds vcpu->mutex.
+ * Manuals: SDM Vol 3B, "Machine-Check Architecture"; APM Vol 2, "Machine Check
+ *          Architecture".
+ */
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <asm/mce.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/trapnr.h>
+
+#include "cpu_priv.h"
+
+#define HWCR_MCSTATUS_WRITE	BIT_ULL(18)
+
+enum { MCI_CTL, MCI_STATUS, MCI_ADDR, MCI_MISC, NR_MCI };
+
+u64 rl_mce_cap_supported(void)
+{
+	return MCG_CTL_P | MCG_SER_P;
+}
+
+int rl_msr_create(struct rl_vcpu *vcpu)
+{
+	vcpu->mce_banks = kcalloc(RL_MAX_MCE_BANKS * NR_MCI, sizeof(u64), GFP_KERNEL_ACCOUNT);
+	vcpu->mcg_cap = RL_MAX_MCE_BANKS;
+	return vcpu->mce_banks ? 0 : -ENOMEM;
+}
+
+void rl_msr_free(struct rl_vcpu *vcpu)
+{
+	kfree(vcpu->mce_banks);
+}
+
+static int nr_banks(const struct rl_vcpu *vcpu)
+{
+	return min_t(int, vcpu->mcg_cap & MCG_BANKCNT_MASK, RL_MAX_MCE_BANKS);
+}
+
+/* KVM_X86_SETUP_MCE: 0, or -EINVAL for no or too many banks or an unknown ability. */
+int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap)
+{
+	u32 banks = mcg_cap & MCG_BANKCNT_MASK, i;
+
+	if (!banks || banks > RL_MAX_MCE_BANKS ||
+	    mcg_cap & ~(rl_mce_cap_supported() | MCG_BANKCNT_MASK | MCG_EXT_CNT_MASK))
+		return -EINVAL;
+	vcpu->mcg_cap = mcg_cap;
+	if (mcg_cap & MCG_CTL_P)
+		vcpu->mcg_ctl = ~0ull;
+	for (i = 0; i < banks; i++)
+		vcpu->mce_banks[i * NR_MCI + MCI_CTL] = ~0ull;
+	return 0;
+}
+
+/* An error while one is being handled, or with machine checks off, shuts the CPU down. */
+static void uncorrected(struct rl_vcpu *vcpu, u64 *bank, const struct kvm_x86_mce *mce)
+{
+	if (vcpu->mcg_status & MCG_STATUS_MCIP || !(rl_cr4_read(vcpu) & X86_CR4_MCE)) {
+		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		rl_request(vcpu, RL_REQ_EXIT_USER);
+		return;
+	}
+	vcpu->mcg_status = mce->mcg_status;
+	bank[MCI_ADDR] = mce->addr;
+	bank[MCI_MISC] = mce->misc;
+	bank[MCI_STATUS] = mce->status | (bank[MCI_STATUS] & MCI_STATUS_VAL ? MCI_STATUS_OVER : 0);
+	rl_queue_exception(vcpu, X86_TRAP_MC);
+}
+
+/**
+ * rl_set_mce() - KVM_X86_SET_MCE: log an error, raise #MC for an uncorrected one
+ * @vcpu: the vCPU
+ * @mce: the error
+ *
+ * SDM Vol 3B, "Machine-Check Overwrite Rules".
+ * Return: 0, -EINVAL for a bank that is not there or a status without VAL.
+ */
+int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce)
+{
+	bool uc = mce->status & MCI_STATUS_UC;
+	u64 *bank;
+
+	if (mce->bank >= nr_banks(vcpu) || !(mce->status & MCI_STATUS_VAL))
+		return -EINVAL;
+	bank = vcpu->mce_banks + array_index_nospec(mce->bank, RL_MAX_MCE_BANKS) * NR_MCI;
+
+	if (uc) {
+		/* Reporting is off for all banks, or for this one. */
+		if ((vcpu->mcg_cap & MCG_CTL_P && vcpu->mcg_ctl != ~0ull) || bank[MCI_CTL] != ~0ull)
+			return 0;
+		uncorrected(vcpu, bank, mce);
+	} else if (!(bank[MCI_STATUS] & MCI_STATUS_VAL) || !(bank[MCI_STATUS] & MCI_STATUS_UC)) {
+		bank[MCI_ADDR] = mce->addr;
+		bank[MCI_MISC] = mce->misc;
+		bank[MCI_STATUS] = mce->status |
+				   (bank[MCI_STATUS] & MCI_STATUS_VAL ? MCI_STATUS_OVER : 0);
+	} else {
+		bank[MCI_STATUS] |= MCI_STATUS_OVER;
+	}
+	return 0;
+}
+
+/* The word behind MCi_*, or NULL: beyond the last bank. */
+static u64 *bank_word(struct rl_vcpu *vcpu, u32 index)
+{
+	u32 word = index - MSR_IA32_MC0_CTL;
+
+	if (word >= nr_banks(vcpu) * NR_MCI)
+		return NULL;
+	return &vcpu->mce_banks[array_index_nospec(word, RL_MAX_MCE_BANKS * NR_MCI)];
+}
+
+int rl_mce_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
+{
+	u64 *word;
+
+	switch (index) {
+	case MSR_IA32_MCG_CAP:
+		*data = vcpu->mcg_cap;
+		return 0;
+	case MSR_IA32_MCG_STATUS:
+		*data = vcpu->mcg_status;
+		return 0;
+	case MSR_IA32_MCG_CTL:
+		*data = vcpu->mcg_ctl;
+		return !(vcpu->mcg_cap & MCG_CTL_P) && !host;
+	default:
+		word = bank_word(vcpu, index);
+		if (!word)
+			return 1;
+		*data = *word;
+		return 0;
+	}
+}
+
+int rl_mce_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
+{
+	u64 *word;
+
+	switch (index) {
+	case MSR_IA32_MCG_STATUS:
+		vcpu->mcg_status = data;
+		return 0;
+	case MSR_IA32_MCG_CTL:
+		if (!(vcpu->mcg_cap & MCG_CTL_P) && (data || !host))
+			return 1;
+		if (data && data != ~0ull)
+			return 1;
+		vcpu->mcg_ctl = data;
+		return 0;
+	}
+	word = bank_word(vcpu, index);
+	if (!word)
+		return 1;
+	/*
+	 * Controls are all or nothing. Linux clears bit 10 of bank 4 on the K8
+	 * against an erratum, others clear bit 0 of bank 1.
+	 */
+	if (index % NR_MCI == MCI_CTL && data && (data | BIT(10) | BIT(0)) != ~0ull)
+		return 1;
+	/* A guest clears its status; to write one AMD has a switch. */
+	if (index % NR_MCI == MCI_STATUS && data && !host &&
+	    !(vcpu->guest_amd && vcpu->hwcr & HWCR_MCSTATUS_WRITE))
+		return 1;
+	*word = data;
+	return 0;
+}

@@ -1,0 +1,684 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Model-specific registers: one sorted table of those that exist, each with
+ * what reading and writing it does; the lists and loops of the ioctls.
+ *
+ * Owns:    the MSRs without another home (MTRRs, MISC_ENABLE, microcode
+ *          revision and the like).
+ * Touches: clock.c, mce.c, regs.c, irq/ and the backend, for theirs.
+ * Locks:   none; the thread that holds vcpu->mutex, vCPU loaded.
+ * Manuals: SDM Vol 4, "Model-Specific Registers"; APM Vol 2, "MSR
+ *          Cross-Reference".
+ *
+ * What is not in the table and not the backend's does not exist: #GP for the
+ * guest, the end of the loop for user space.
+ */
+#include <linux/kvm_para.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/apicdef.h>
+#include <asm/cpufeature.h>
+#include <asm/kvm_para.h>
+#include <asm/msr.h>
+#include <asm/mtrr.h>
+
+#include "cpu_priv.h"
+
+#define MAX_IO_MSRS	256
+
+#define MTRR_VAR_COUNT		8
+#define MTRR_CAP		(MTRR_VAR_COUNT | BIT(8) /* fixed ranges */ | BIT(10) /* WC */)
+
+#define SAVE	BIT(0)		/* in KVM_GET_MSR_INDEX_LIST */
+#define CANON	BIT(1)		/* an address: #GP unless canonical */
+#define CANON_FIX BIT(2)	/* an address: made canonical, as AMD ignores the upper bits */
+
+struct msr_row;
+typedef int (*msr_get_fn)(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+			  bool host);
+typedef int (*msr_set_fn)(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			  bool host);
+
+struct msr_row {
+	u32 first, last;
+	msr_get_fn get;		/* NULL: #GP */
+	msr_set_fn set;		/* NULL: #GP */
+	u16 offset;		/* of the u64 in struct rl_vcpu */
+	u16 feature;		/* that must be offered, 0: none */
+	u8 flags;
+	u64 value;		/* of a constant; bits that may be written */
+};
+
+static u64 host_microcode __ro_after_init, host_arch_caps __ro_after_init,
+	   host_de_cfg __ro_after_init;
+
+static u64 *field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index)
+{
+	return (u64 *)((void *)vcpu + row->offset) + (index - row->first);
+}
+
+static int get_field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		     bool host)
+{
+	*data = *field(vcpu, row, index);
+	return 0;
+}
+
+static int set_field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		     bool host)
+{
+	*field(vcpu, row, index) = data;
+	return 0;
+}
+
+static int set_field_host(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			  bool host)
+{
+	return host ? set_field(vcpu, row, index, data, host) : 1;
+}
+
+static int get_value(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		     bool host)
+{
+	*data = row->value;
+	return 0;
+}
+
+static int set_ignore(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		      bool host)
+{
+	return 0;
+}
+
+static int set_same(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		    bool host)
+{
+	return data != row->value && !(host && !data);
+}
+
+static int get_backend(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		       bool host)
+{
+	return rl_ops->get_msr(vcpu, index, data);
+}
+
+static int set_backend(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		       bool host)
+{
+	int bits = rl_vaddr_bits(vcpu);
+
+	if (row->flags & CANON && !rl_canonical(data, bits))
+		return 1;
+	if (row->flags & CANON_FIX)
+		data = (s64)(data << (64 - bits)) >> (64 - bits);
+	return rl_ops->set_msr(vcpu, index, data);
+}
+
+static int get_clock(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		     bool host)
+{
+	return rl_clock_get_msr(vcpu, index, data, host);
+}
+
+static int set_clock(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		     bool host)
+{
+	return rl_clock_set_msr(vcpu, index, data, host);
+}
+
+static int get_mce(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		   bool host)
+{
+	return rl_mce_get_msr(vcpu, index, data, host);
+}
+
+static int set_mce(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		   bool host)
+{
+	return rl_mce_set_msr(vcpu, index, data, host);
+}
+
+static int get_apic_base(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+			 bool host)
+{
+	*data = rl_lapic_base(vcpu);
+	return 0;
+}
+
+static int set_apic_base(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			 bool host)
+{
+	return rl_lapic_set_base(vcpu, data, host);
+}
+
+static int get_efer(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		    bool host)
+{
+	*data = vcpu->efer;
+	return 0;
+}
+
+static int set_efer(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		    bool host)
+{
+	return rl_set_efer(vcpu, data, host);
+}
+
+/* User space may read and clear the deadline without an APIC that would use it. */
+static int get_apic(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		    bool host)
+{
+	if (vcpu->lapic)
+		return rl_lapic_get_msr(vcpu, index, data);
+	*data = 0;
+	return index != MSR_IA32_TSC_DEADLINE;
+}
+
+static int set_apic(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		    bool host)
+{
+	if (vcpu->lapic)
+		return rl_lapic_set_msr(vcpu, index, data);
+	return index != MSR_IA32_TSC_DEADLINE;
+}
+
+static bool memory_type_valid(u8 type)
+{
+	return type < 7 && type != 2 && type != 3;
+}
+
+static int set_pat(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		   bool host)
+{
+	int i, r;
+
+	for (i = 0; i < 64; i += 8)
+		if (!memory_type_valid(data >> i) && (u8)(data >> i) != 7 /* UC- */)
+			return 1;
+	r = rl_ops->set_msr(vcpu, index, data);
+	if (!r)
+		vcpu->pat = data;
+	return r;
+}
+
+/* SDM Vol 3A, "MTRR Registers": reserved bits and types are #GP. */
+static int set_mtrr_var(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			bool host)
+{
+	if (index & 1 ? data & 0x7ff : data & 0xf00 || !memory_type_valid(data))
+		return 1;
+	if (data & rl_gpa_reserved(vcpu))
+		return 1;
+	return set_field(vcpu, row, index, data, host);
+}
+
+static int set_mtrr_fixed(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			  bool host)
+{
+	int i;
+
+	for (i = 0; i < 64; i += 8)
+		if (!memory_type_valid(data >> i))
+			return 1;
+	return set_field(vcpu, row, index, data, host);
+}
+
+static int set_mtrr_def(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			bool host)
+{
+	if (data & ~0xcffull || !memory_type_valid(data))
+		return 1;
+	return set_field(vcpu, row, index, data, host);
+}
+
+static int set_misc_enable(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			   bool host)
+{
+	const u64 fixed = MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL;
+	u64 old = vcpu->misc_enable;
+
+	if (!host) {
+		if ((old ^ data) & fixed)
+			return 1;
+		/* Performance monitoring is not there: read-only, without a fault. */
+		data = (data & ~MSR_IA32_MISC_ENABLE_EMON) | (old & MSR_IA32_MISC_ENABLE_EMON);
+	}
+	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT &&
+	    (old ^ data) & MSR_IA32_MISC_ENABLE_MWAIT && !rl_guest_has(vcpu, X86_FEATURE_XMM3))
+		return 1;
+	vcpu->misc_enable = data;
+	return 0;
+}
+
+/* IBPB: forget indirect branches of whatever ran before, here and now. */
+static int set_pred_cmd(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			bool host)
+{
+	if (!boot_cpu_has(X86_FEATURE_IBPB) || data & ~(u64)PRED_CMD_IBPB ||
+	    (!host && !rl_guest_has(vcpu, X86_FEATURE_AMD_IBPB)))
+		return 1;
+	if (data)
+		wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+	return 0;
+}
+
+static int get_arch_caps(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+			 bool host)
+{
+	*data = vcpu->arch_capabilities;
+	return !host && !rl_guest_has(vcpu, X86_FEATURE_ARCH_CAPABILITIES);
+}
+
+/* A guest's microcode update is done before it begins: nothing to do, no error. */
+static int set_microcode(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			 bool host)
+{
+	if (host)
+		vcpu->bios_sign = data;
+	return 0;
+}
+
+/* Intel's FEATURE_CONTROL, locked with nothing enabled, as a BIOS without VT leaves it. */
+static int get_feat_ctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+			bool host)
+{
+	*data = row->value;
+	return vcpu->guest_amd && !host;
+}
+
+static int set_feat_ctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			bool host)
+{
+	return !host || data & ~row->value;
+}
+
+/* RDTSCP and RDPID read what is written here. */
+static int get_tsc_aux(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		       bool host)
+{
+	if (!host && !rl_guest_has(vcpu, X86_FEATURE_RDTSCP) &&
+	    !rl_guest_has(vcpu, X86_FEATURE_RDPID))
+		return 1;
+	return rl_ops->get_msr(vcpu, index, data);
+}
+
+static int set_tsc_aux(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		       bool host)
+{
+	if (!host && !rl_guest_has(vcpu, X86_FEATURE_RDTSCP) &&
+	    !rl_guest_has(vcpu, X86_FEATURE_RDPID))
+		return 1;
+	if (data >> 32 && !vcpu->guest_amd)	/* AMD keeps the lower half */
+		return 1;
+	return rl_ops->set_msr(vcpu, index, (u32)data);
+}
+
+/* Last-branch recording and BTF where the backend has them; off is always fine. */
+static int get_debugctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+			bool host)
+{
+	*data = 0;
+	if (rl_ops->get_msr(vcpu, index, data))
+		*data = 0;
+	return 0;
+}
+
+static int set_debugctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+			bool host)
+{
+	return rl_ops->set_msr(vcpu, index, data) && data;
+}
+
+/* AMD: flush filter, IGNNE and TLB cache switches are taken and forgotten. */
+static int set_hwcr(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		    bool host)
+{
+	data &= ~(u64)(BIT(3) | BIT(6) | BIT(8));
+	if (data & ~(u64)BIT(18) /* McStatusWrEn */)
+		return 1;
+	vcpu->hwcr = data;
+	return 0;
+}
+
+/* LFENCE serializes for as long as the host's does: no guest turns it off. */
+static int set_de_cfg(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		      bool host)
+{
+	if (data & ~host_de_cfg || (!host && data != host_de_cfg))
+		return 1;
+	vcpu->de_cfg = data;
+	return 0;
+}
+
+static int get_osvw(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
+		    bool host)
+{
+	return rl_guest_has(vcpu, X86_FEATURE_OSVW) ? get_field(vcpu, row, index, data, host) : 1;
+}
+
+static int set_osvw(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
+		    bool host)
+{
+	return host ? set_field(vcpu, row, index, data, host) : 1;
+}
+
+#define OFF(member)	offsetof(struct rl_vcpu, member)
+#define ROW(a, b, g, s, ...)	{ .first = (a), .last = (b), .get = (g), .set = (s), ##__VA_ARGS__ }
+#define ONE(a, g, s, ...)	ROW(a, a, g, s, ##__VA_ARGS__)
+/* Read as a constant; Linux reads these at boot and means no harm. */
+#define CONST(a, b, v)		ROW(a, b, get_value, NULL, .value = (v))
+/* As a constant, and writes go nowhere. */
+#define NOP(a, b)		ROW(a, b, get_value, set_ignore)
+
+static const struct msr_row rows[] = {
+	CONST(MSR_IA32_P5_MC_ADDR, MSR_IA32_P5_MC_TYPE, 0),
+	ONE(MSR_IA32_TSC, get_clock, set_clock, .flags = SAVE),
+	ROW(MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, get_clock, set_clock, .flags = SAVE),
+	CONST(MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, 0),
+	ONE(MSR_IA32_APICBASE, get_apic_base, set_apic_base),
+	CONST(MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, 0),
+	ONE(MSR_SMI_COUNT, get_field, set_field_host, .offset = OFF(smi_count), .flags = SAVE),
+	ONE(MSR_IA32_FEAT_CTL, get_feat_ctl, set_feat_ctl, .value = FEAT_CTL_LOCKED,
+	    .flags = SAVE),
+	ONE(MSR_IA32_TSC_ADJUST, get_clock, set_clock, .flags = SAVE),
+	ONE(MSR_IA32_PRED_CMD, NULL, set_pred_cmd, .feature = X86_FEATURE_AMD_IBPB),
+	ONE(MSR_IA32_UCODE_WRITE, NULL, set_ignore),
+	ONE(MSR_IA32_UCODE_REV, get_field, set_microcode, .offset = OFF(bios_sign),
+	    .flags = SAVE),
+	NOP(MSR_P6_PERFCTR0, MSR_P6_PERFCTR1),
+	CONST(MSR_FSB_FREQ, MSR_FSB_FREQ, 3),
+	ONE(MSR_PLATFORM_INFO, get_field, set_field_host, .offset = OFF(platform_info),
+	    .flags = SAVE),
+	CONST(MSR_MTRRcap, MSR_MTRRcap, MTRR_CAP),
+	ONE(MSR_IA32_ARCH_CAPABILITIES, get_arch_caps, set_field_host,
+	    .offset = OFF(arch_capabilities), .feature = X86_FEATURE_ARCH_CAPABILITIES,
+	    .flags = SAVE),
+	ONE(MSR_MISC_FEATURES_ENABLES, get_field, set_same, .offset = OFF(misc_features),
+	    .flags = SAVE),
+	ONE(MSR_IA32_SYSENTER_CS, get_backend, set_backend, .flags = SAVE),
+	ROW(MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, get_backend, set_backend,
+	    .flags = SAVE | CANON_FIX),
+	ONE(MSR_IA32_MCG_CAP, get_mce, NULL),
+	ROW(MSR_IA32_MCG_STATUS, MSR_IA32_MCG_CTL, get_mce, set_mce, .flags = SAVE),
+	NOP(MSR_P6_EVNTSEL0, MSR_P6_EVNTSEL1),
+	CONST(MSR_IA32_PERF_STATUS, MSR_IA32_PERF_STATUS, 1000 | 4ull << 40),
+	NOP(MSR_IA32_PERF_CTL, MSR_IA32_PERF_CTL),
+	ONE(MSR_IA32_MISC_ENABLE, get_field, set_misc_enable, .offset = OFF(misc_enable),
+	    .flags = SAVE),
+	ONE(MSR_IA32_DEBUGCTLMSR, get_debugctl, set_debugctl),
+	CONST(MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, 0),
+	ROW(MTRRphysBase_MSR(0), MTRRphysMask_MSR(MTRR_VAR_COUNT - 1), get_field, set_mtrr_var,
+	    .offset = OFF(mtrr_var)),
+	ONE(MSR_MTRRfix64K_00000, get_field, set_mtrr_fixed, .offset = OFF(mtrr_fixed[0])),
+	ROW(MSR_MTRRfix16K_80000, MSR_MTRRfix16K_A0000, get_field, set_mtrr_fixed,
+	    .offset = OFF(mtrr_fixed[1])),
+	ROW(MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, get_field, set_mtrr_fixed,
+	    .offset = OFF(mtrr_fixed[3])),
+	ONE(MSR_IA32_CR_PAT, get_field, set_pat, .offset = OFF(pat), .flags = SAVE),
+	ONE(MSR_MTRRdefType, get_field, set_mtrr_def, .offset = OFF(mtrr_def_type)),
+	ROW(MSR_IA32_MC0_CTL, MSR_IA32_MCx_CTL(32) - 1, get_mce, set_mce),
+	/* No RAPL domain ever uses energy. */
+	CONST(MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, 0),
+	CONST(MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS, 0),
+	CONST(MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS, 0),
+	CONST(MSR_PP0_ENERGY_STATUS, MSR_PP0_ENERGY_STATUS, 0),
+	CONST(MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, 0),
+	ONE(MSR_IA32_TSC_DEADLINE, get_apic, set_apic, .flags = SAVE),
+	ROW(APIC_BASE_MSR, APIC_BASE_MSR + 0xff, get_apic, set_apic),
+	ROW(MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, get_clock, set_clock,
+	    .flags = SAVE),
+	ONE(MSR_KVM_STEAL_TIME, get_clock, set_clock, .flags = SAVE),
+	ONE(MSR_EFER, get_efer, set_efer),
+	ONE(MSR_STAR, get_backend, set_backend, .flags = SAVE),
+	ROW(MSR_LSTAR, MSR_CSTAR, get_backend, set_backend, .flags = SAVE | CANON),
+	ONE(MSR_SYSCALL_MASK, get_backend, set_backend, .flags = SAVE),
+	ROW(MSR_FS_BASE, MSR_GS_BASE, get_backend, set_backend, .flags = CANON),
+	ONE(MSR_KERNEL_GS_BASE, get_backend, set_backend, .flags = SAVE | CANON),
+	ONE(MSR_TSC_AUX, get_tsc_aux, set_tsc_aux, .feature = X86_FEATURE_RDTSCP, .flags = SAVE),
+	NOP(MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3),
+	CONST(MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG, 0),
+	ONE(MSR_K7_HWCR, get_field, set_hwcr, .offset = OFF(hwcr), .flags = SAVE),
+	ONE(MSR_K7_CLK_CTL, get_value, set_ignore, .value = 0x20000000),
+	NOP(MSR_AMD64_NB_CFG, MSR_AMD64_NB_CFG),
+	ONE(MSR_AMD64_PATCH_LOADER, NULL, set_ignore),
+	CONST(MSR_K8_INT_PENDING_MSG, MSR_K8_INT_PENDING_MSG, 0),
+	ONE(MSR_FAM10H_MMIO_CONF_BASE, get_value, set_same),
+	CONST(MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, 0),
+	ROW(MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, get_osvw, set_osvw,
+	    .offset = OFF(osvw_len)),
+	CONST(MSR_F15H_IC_CFG, MSR_F15H_IC_CFG, 0),
+	NOP(MSR_AMD64_DC_CFG, MSR_AMD64_TW_CFG),
+	ONE(MSR_AMD64_DE_CFG, get_field, set_de_cfg, .offset = OFF(de_cfg)),
+	NOP(MSR_AMD64_BU_CFG2, MSR_AMD64_BU_CFG2),
+	NOP(MSR_F15H_EX_CFG, MSR_F15H_EX_CFG),
+};
+
+static_assert(OFF(osvw_status) == OFF(osvw_len) + sizeof(u64));
+
+static const struct msr_row *find_row(u32 index)
+{
+	u32 lo = 0, hi = ARRAY_SIZE(rows);
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (index > rows[mid].last)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < ARRAY_SIZE(rows) && index >= rows[lo].first ? &rows[lo] : NULL;
+}
+
+/**
+ * rl_msr_get() - Read an MSR
+ * @vcpu: the vCPU
+ * @index: of the MSR
+ * @data: out
+ * @host: for KVM_GET_MSRS rather than the guest
+ *
+ * Context: vCPU loaded. IRQs may be off for IA32_APIC_BASE, the x2APIC range
+ * and TSC_DEADLINE, here and in rl_msr_set(), but for writes of IA32_APIC_BASE.
+ * Return: 0, 1 for #GP.
+ */
+int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
+{
+	const struct msr_row *row;
+
+	/* What guests read all the time, before the search. */
+	if (index == MSR_IA32_APICBASE) {
+		*data = rl_lapic_base(vcpu);
+		return 0;
+	}
+	if (index - APIC_BASE_MSR < 0x100 && vcpu->lapic)
+		return rl_lapic_get_msr(vcpu, index, data);
+
+	row = find_row(index);
+	if (!row)
+		return rl_ops->get_msr(vcpu, index, data);
+	if (!row->get)
+		return 1;
+	return row->get(vcpu, row, index, data, host);
+}
+
+/**
+ * rl_msr_set() - Write an MSR
+ * @vcpu: the vCPU
+ * @index: of the MSR
+ * @data: new value
+ * @host: for KVM_SET_MSRS, which may do more than a guest
+ *
+ * Context: as rl_msr_get(); otherwise may sleep.
+ * Return: 0, 1 for #GP.
+ */
+int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
+{
+	const struct msr_row *row;
+
+	if ((index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE) && vcpu->lapic)
+		return rl_lapic_set_msr(vcpu, index, data);
+
+	row = find_row(index);
+	if (!row)
+		return rl_ops->set_msr(vcpu, index, data);
+	if (!row->set)
+		return 1;
+	return row->set(vcpu, row, index, data, host);
+}
+
+/**
+ * rl_msr_reset() - MSRs after RESET; an INIT keeps nearly all of them
+ * @vcpu: the vCPU
+ * @init: INIT rather than RESET
+ *
+ * SDM Vol 3A, "Processor State After Reset": MTRRs, machine-check banks and the
+ * TSC live through an INIT; the paravirtual clock does not.
+ */
+void rl_msr_reset(struct rl_vcpu *vcpu, bool init)
+{
+	rl_clock_reset(vcpu, init);
+	if (init)
+		return;
+	vcpu->misc_enable = MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL;
+	vcpu->pat = 0x0007040600070406ull;	/* WB WT UC- UC, twice */
+	rl_ops->set_msr(vcpu, MSR_IA32_CR_PAT, vcpu->pat);
+	vcpu->bios_sign = host_microcode;
+	vcpu->arch_capabilities = host_arch_caps;
+	vcpu->de_cfg = host_de_cfg;
+	vcpu->misc_features = 0;
+}
+
+/* What this host's immunities and LFENCE say; asked once, CPUs are alike. */
+int rl_msr_init(void)
+{
+	const u64 caps = ARCH_CAP_RDCL_NO | ARCH_CAP_RSBA | ARCH_CAP_SSB_NO | ARCH_CAP_MDS_NO |
+			 ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO |
+			 ARCH_CAP_PSDP_NO | ARCH_CAP_FB_CLEAR | ARCH_CAP_RRSBA |
+			 ARCH_CAP_PBRSB_NO | ARCH_CAP_SKIP_VMENTRY_L1DFLUSH |
+			 ARCH_CAP_PSCHANGE_MC_NO;
+	int i;
+
+	for (i = 1; i < ARRAY_SIZE(rows); i++)
+		if (WARN_ON(rows[i].first <= rows[i - 1].last))
+			return -EINVAL;
+	host_microcode = 0;
+	rdmsrl_safe(MSR_IA32_UCODE_REV, &host_microcode);
+	host_arch_caps = 0;
+	if (boot_cpu_has(X86_FEATURE_ARCH_CAPABILITIES) &&
+	    !rdmsrl_safe(MSR_IA32_ARCH_CAPABILITIES, &host_arch_caps))
+		host_arch_caps &= caps;
+	host_de_cfg = boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ? MSR_AMD64_DE_CFG_LFENCE_SERIALIZE : 0;
+	return 0;
+}
+
+/* Fill a struct kvm_msr_list, or tell with -E2BIG how long it must be. */
+static int put_list(struct kvm_msr_list __user *arg, const u32 *indices, u32 n)
+{
+	u32 room;
+
+	if (get_user(room, &arg->nmsrs) || put_user(n, &arg->nmsrs))
+		return -EFAULT;
+	if (room < n)
+		return -E2BIG;
+	return copy_to_user(arg->indices, indices, n * sizeof(*indices)) ? -EFAULT : 0;
+}
+
+/**
+ * rl_get_msr_index_list() - KVM_GET_MSR_INDEX_LIST: what migration has to carry
+ * @arg: in user memory
+ *
+ * Return: 0, -E2BIG with the number needed in arg->nmsrs, -EFAULT.
+ */
+int rl_get_msr_index_list(struct kvm_msr_list __user *arg)
+{
+	u32 list[2 * ARRAY_SIZE(rows)], n = 0, index;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!(rows[i].flags & SAVE) || (rows[i].feature && !rl_can_offer(rows[i].feature)))
+			continue;
+		for (index = rows[i].first; index <= rows[i].last; index++)
+			list[n++] = index;
+	}
+	return put_list(arg, list, n);
+}
+
+static int get_feature_msr(u32 index, u64 *data)
+{
+	switch (index) {
+	case MSR_IA32_UCODE_REV:
+		*data = host_microcode;
+		return 0;
+	case MSR_IA32_ARCH_CAPABILITIES:
+		*data = host_arch_caps;
+		return !rl_can_offer(X86_FEATURE_ARCH_CAPABILITIES);
+	case MSR_AMD64_DE_CFG:
+		*data = host_de_cfg;
+		return boot_cpu_data.x86_vendor == X86_VENDOR_INTEL;
+	default:
+		return 1;
+	}
+}
+
+/* KVM_GET_MSR_FEATURE_INDEX_LIST: as rl_get_msr_index_list() */
+int rl_get_msr_feature_list(struct kvm_msr_list __user *arg)
+{
+	static const u32 all[] = { MSR_IA32_UCODE_REV, MSR_IA32_ARCH_CAPABILITIES,
+				   MSR_AMD64_DE_CFG };
+	u32 list[ARRAY_SIZE(all)], n = 0;
+	u64 unused;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if (!get_feature_msr(all[i], &unused))
+			list[n++] = all[i];
+	return put_list(arg, list, n);
+}
+
+/*
+ * All three MSR loops: stop at the first that is refused, answer how many were
+ * done. -E2BIG, -EFAULT, -ENOMEM. @vcpu NULL: the system's feature MSRs.
+ */
+static int msr_loop(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg, bool write)
+{
+	struct kvm_msr_entry *e;
+	int r = 0, n;
+	u32 nmsrs;
+
+	if (get_user(nmsrs, &arg->nmsrs))
+		return -EFAULT;
+	if (nmsrs >= MAX_IO_MSRS)
+		return -E2BIG;
+	e = memdup_user(arg->entries, nmsrs * sizeof(*e));
+	if (IS_ERR(e))
+		return PTR_ERR(e);
+	for (n = 0; n < nmsrs && !r; n++) {
+		if (!vcpu)
+			r = get_feature_msr(e[n].index, &e[n].data);
+		else if (write)
+			r = rl_msr_set(vcpu, e[n].index, e[n].data, true);
+		else
+			r = rl_msr_get(vcpu, e[n].index, &e[n].data, true);
+	}
+	if (r)
+		n--;
+	if (!write && copy_to_user(arg->entries, e, n * sizeof(*e)))
+		n = -EFAULT;
+	kfree(e);
+	return n;
+}
+
+int rl_get_feature_msrs(struct kvm_msrs __user *arg)
+{
+	return msr_loop(NULL, arg, false);
+}
+
+int rl_get_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg)
+{
+	return msr_loop(vcpu, arg, false);
+}
+
+int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg)
+{
+	return msr_loop(vcpu, arg, true);
+}
