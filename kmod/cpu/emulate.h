@@ -156,8 +156,8 @@ struct rl_emul {
 
 	/* Results, valid after RL_EMUL_OK */
 	u8 insn_len;		/* also after rl_emul_decode() */
-	u8 shadow;		/* RL_SHADOW_*; any other shadow is over */
 	bool single_step;	/* TF was set: the instruction ends with a #DB trap */
+	u8 shadow;		/* RL_SHADOW_*; any other shadow is over */
 	bool stop;		/* set by an operation: return after this string item */
 	struct rl_emul_fault fault;	/* valid after RL_EMUL_FAULT */
 
@@ -169,16 +169,18 @@ struct rl_emul {
 	u64 linear;		/* and its linear address, once computed */
 	u64 next_rip;
 	u32 flags;		/* of the opcode */
-	u8 pos;			/* bytes of @insn consumed */
-	u8 opcode;		/* last byte of it */
-	u8 rex;			/* REX prefix, 0: none */
 	u8 rep;			/* F2, F3 or 0 */
 	u8 lock, opsize_prefix;
+	bool seg_override;
+	bool ea_sp;		/* the effective address is based on the stack pointer */
+	bool rip_relative;
+	u8 mod;			/* of ModRM; 3 without one */
+	u8 ea_seg;
+	u8 reg, rm;		/* of ModRM with REX; @rm is a register when @mod is 3 */
+	u8 opcode;		/* last byte of it */
+	u8 rex;			/* REX prefix, 0: none */
 	u8 opsize, adsize;	/* in bytes, as prefixes and mode have it */
 	u8 size;		/* of the operands: @opsize, or 1 */
-	u8 mod, reg, rm;	/* of ModRM with REX; @rm is a register when @mod is 3 */
-	u8 ea_seg;
-	bool ea_sp;		/* the effective address is based on the stack pointer */
 };
 
 /**

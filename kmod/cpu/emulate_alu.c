@@ -665,6 +665,11 @@ enum rl_emul_result rl_em_sahf(struct rl_emul *e)
 	return RL_EMUL_OK;
 }
 
+enum rl_emul_result rl_em_unhandled(struct rl_emul *e)
+{
+	return RL_EMUL_UNHANDLED;
+}
+
 enum rl_emul_result rl_em_nop(struct rl_emul *e)
 {
 	return RL_EMUL_OK;

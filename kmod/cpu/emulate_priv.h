@@ -17,7 +17,7 @@ typedef enum rl_emul_result rl_em_fn(struct rl_emul *e);
 /* One opcode. Members of a group add their flags to those of the opcode that leads to it. */
 struct rl_opcode {
 	union {
-		rl_em_fn *exec;			/* NULL: decoded, not emulated */
+		rl_em_fn *exec;
 		const struct rl_opcode *group;	/* with OP_GROUP: 8 entries by ModRM.reg */
 	};
 	u32 flags;
@@ -66,6 +66,7 @@ struct rl_opcode {
 #define OP_SRC32	BIT(28)	/* operand 2 is 4 bytes */
 #define OP_DST16	BIT(29)	/* operand 1 is 2 bytes if it is memory */
 #define OP_BITS		BIT(30)	/* operand 2 is a bit offset that may lie outside memory operand 1 */
+#define OP_VEX		BIT(31)	/* where it is not legal, another encoding begins */
 #define OP_CHECKS	(OP_NO64 | OP_MEM | OP_PRIV | OP_PROT | OP_UD)
 
 /* Every handler: executes e and commits everything but RIP, which the caller takes from e->next_rip */
@@ -78,7 +79,8 @@ struct rl_opcode {
 	X(movbe) X(movnti) X(movsx) X(mul) X(neg) X(nop) X(not) X(out) X(outs) X(pop) X(popa) X(popf)	\
 	X(popseg) X(push) X(pusha) X(pushf) X(pushseg) X(rdmsr) X(rdpmc) X(rdtsc) X(ret) X(ret_far)	\
 	X(sahf) X(salc) X(setcc) X(sgdt) X(shift) X(shld) X(sldt_str) X(smsw) X(sse_mov) X(string)	\
-	X(test) X(wbinvd) X(wrmsr) X(xadd) X(xchg) X(xlat) X(invlpg) X(popcnt)
+	X(test) X(wbinvd) X(wrmsr) X(xadd) X(xchg) X(xlat) X(invlpg) X(popcnt)	\
+	X(unhandled)
 
 #define RL_EM_DECLARE(name) enum rl_emul_result rl_em_##name(struct rl_emul *e);
 RL_EM_HANDLERS(RL_EM_DECLARE)
@@ -130,8 +132,8 @@ enum rl_emul_result rl_em_read_desc(struct rl_emul *e, u16 sel, u64 *desc, unsig
 				    u64 *addr);
 void rl_em_parse_desc(u16 sel, u64 desc, struct rl_seg *s);
 void rl_em_set_seg(struct rl_emul *e, unsigned int seg, const struct rl_seg *s);
-enum rl_emul_result rl_em_linear(struct rl_emul *e, unsigned int seg, u64 ea, unsigned int len,
-				 unsigned int access, u64 *linear);
+enum rl_emul_result rl_em_segment(struct rl_emul *e, unsigned int seg, u64 ea, unsigned int len,
+				  unsigned int access, u64 *linear);
 enum rl_emul_result rl_em_seg_read(struct rl_emul *e, unsigned int seg, u64 ea, void *buf,
 				   unsigned int len);
 enum rl_emul_result rl_em_seg_write(struct rl_emul *e, unsigned int seg, u64 ea, const void *buf,
@@ -166,11 +168,28 @@ static inline bool rl_em_real(const struct rl_emul *e)
 	return e->mode <= RL_MODE_VM86;
 }
 
+/* Are the @len bytes (at least one) at @addr all at canonical addresses? */
+static inline bool rl_em_canonical_range(const struct rl_emul *e, u64 addr, unsigned int len)
+{
+	unsigned int shift = e->cr4 & EMUL_CR4_LA57 ? 56 : 47;
+	s64 first = (s64)addr >> shift, last = (s64)(addr + len - 1) >> shift;
+
+	return first == last && (u64)(first + 1) <= 1;
+}
+
 static inline bool rl_em_canonical(const struct rl_emul *e, u64 addr)
 {
-	unsigned int unused = e->cr4 & EMUL_CR4_LA57 ? 64 - 57 : 64 - 48;
+	return rl_em_canonical_range(e, addr, 1);
+}
 
-	return (u64)((s64)(addr << unused) >> unused) == addr;
+/* Check @len bytes (at least one) at @seg:@ea and find their linear address. */
+static inline enum rl_emul_result rl_em_linear(struct rl_emul *e, unsigned int seg, u64 ea,
+					       unsigned int len, unsigned int access, u64 *linear)
+{
+	if (unlikely(!rl_em_long(e) || seg >= RL_SEG_FS || !rl_em_canonical_range(e, ea, len)))
+		return rl_em_segment(e, seg, ea, len, access, linear);
+	*linear = ea;
+	return RL_EMUL_OK;
 }
 
 static inline u64 rl_em_mask(unsigned int size)
@@ -192,6 +211,12 @@ static inline const struct rl_seg *rl_em_seg(struct rl_emul *e, unsigned int seg
 		e->seg_valid |= 1u << seg;
 	}
 	return &e->seg[seg];
+}
+
+/* The register in the low bits of the opcode */
+static inline unsigned int rl_em_opcode_reg(const struct rl_emul *e)
+{
+	return (e->opcode & 7) | (e->rex & 1) << 3;
 }
 
 static inline u64 rl_em_reg(const struct rl_emul *e, unsigned int nr, unsigned int size)

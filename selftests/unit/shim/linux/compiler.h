@@ -4,6 +4,9 @@
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
+#ifndef __always_inline
+#define __always_inline	inline __attribute__((__always_inline__))
+#endif
 #define noinline	__attribute__((__noinline__))
 #define fallthrough	__attribute__((__fallthrough__))
 
