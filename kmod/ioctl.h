@@ -45,7 +45,5 @@ static int ioc_##func(void *obj, void *data, unsigned long arg)		\
 /* main.c's needs from vcpu.c */
 int rl_vcpu_init(void);
 void rl_vcpu_exit(void);
-/* cpu/msr.c */
-u64 rl_mce_cap_supported(void);
 
 #endif

@@ -521,6 +521,7 @@ RL_IOC_FN(rl_get_mp_state)
 RL_IOC_FN(rl_set_mp_state)
 RL_IOC_FN(rl_set_guest_debug)
 RL_IOC_FN(rl_translate)
+RL_IOC_FN(rl_set_mce)
 RL_IOC_FN(vcpu_get_lapic)
 RL_IOC_FN(vcpu_set_lapic)
 RL_IOC_FN(vcpu_setup_mce)
@@ -561,6 +562,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vcpu_get_tsc_khz },
 	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
 	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
+	{ KVM_X86_SET_MCE, RL_IOC_IN, ioc_rl_set_mce },
 };
 
 static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)

@@ -37,6 +37,7 @@ static void vm_destroy(struct rl_vm *vm)
 	rl_mmu_destroy(vm);
 	rl_slots_destroy(vm);
 	cleanup_srcu_struct(&vm->srcu);
+	preempt_notifier_dec();
 	mmdrop(vm->mm);
 	kvfree(vm);
 	rl_hw_put();
@@ -132,6 +133,7 @@ static struct rl_vm *vm_alloc(void)
 	r = rl_notifier_register(vm);
 	if (r)
 		goto err_irq;
+	preempt_notifier_inc();
 	return vm;
 
 err_irq:

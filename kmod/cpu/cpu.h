@@ -46,7 +46,6 @@ void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
 void rl_msr_free(struct rl_vcpu *vcpu);
 /* mce.c: the machine-check banks that user space may fill */
 #define RL_MAX_MCE_BANKS	32
-#define RL_MAX_MCE_BANKS	32
 u64 rl_mce_cap_supported(void);		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_SET_MCE */
