@@ -196,14 +196,17 @@ void vm_destroy(struct vm *vm)
 
 /**
  * vm_stop() - Ask for the VM's end, from any thread
- * @why: kept, unless the VM is being stopped for another reason already
+ * @why: kept, unless the VM is being stopped already; but the user's wish to end
+ *       it outranks a reset, which would start it again
  */
 void vm_stop(struct vm *vm, enum vm_stop why)
 {
-	int running = VM_RUNNING;
+	int old = VM_RUNNING;
 
-	if (atomic_compare_exchange_strong(&vm->stop, &running, why))
-		eventfd_write(vm->stop_fd, 1);
+	while (!atomic_compare_exchange_strong(&vm->stop, &old, why))
+		if (old != VM_RESET || why < VM_QUIT)
+			return;
+	eventfd_write(vm->stop_fd, 1);
 }
 
 /** vm_irq_line() - Drive an interrupt line of the ISA bus */

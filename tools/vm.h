@@ -29,7 +29,7 @@
 
 enum { IRQ_SERIAL = 4, IRQ_RTC = 8, IRQ_SCI = 9 };
 
-/* Why a VM ended. The first reason given stays. */
+/* Why a VM ended. From VM_QUIT on it is not the guest's doing. */
 enum vm_stop {
 	VM_RUNNING,
 	VM_POWEROFF,		/* by the guest */
