@@ -321,7 +321,7 @@ int rl_mmu_init(struct rl_vm *vm)
 	struct rl_mmu *mmu = &vm->mmu;
 	struct page *page;
 
-	rl_tdp_caps_init();
+	rl_tdp_init();
 	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!page)
 		return -ENOMEM;

@@ -10,7 +10,6 @@
 #include <linux/build_bug.h>
 #include <linux/cpu.h>
 #include <asm/cpufeature.h>
-#include <asm/pgtable.h>
 
 #include "../exit.h"
 #include "mm.h"
@@ -78,25 +77,13 @@ static_assert(hweight64(NPT_ALL) == 7 && hweight64(EPT_ALL) == 9);
 struct rl_tdp_caps rl_tdp_caps;
 
 /*
- * rl_tdp_caps_init() - Fill in what the backend did not say
- *
- * APM Vol 2, "Nested Paging": VMRUN walks the nested table in the host's
- * paging mode, so its depth and page sizes are those of the host's tables.
+ * Documentation/admin-guide/hw-vuln/multihit.rst: on some CPUs with EPT a guest
+ * that breaks up a large code page under a cached translation hangs the host.
  */
-void rl_tdp_caps_init(void)
+void rl_tdp_init(void)
 {
-	/*
-	 * Documentation/admin-guide/hw-vuln/multihit.rst: a guest may change a
-	 * large code page into small ones under a cached translation.
-	 */
 	rl_tdp_caps.nx_huge = rl_tdp_fmt->exec && boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) &&
 			      !cpu_mitigations_off();
-	if (rl_tdp_caps.levels)
-		return;
-	rl_tdp_caps.page_2m = true;
-	rl_tdp_caps.page_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
-	rl_tdp_caps.ad_bits = true;
-	rl_tdp_caps.levels = pgtable_l5_enabled() ? 5 : 4;
 }
 
 /**

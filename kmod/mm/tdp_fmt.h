@@ -35,14 +35,11 @@ struct rl_tdp_fmt {
 
 extern const struct rl_tdp_fmt *rl_tdp_fmt;
 
-/*
- * What the CPU's second stage can do. A backend fills it in hardware_setup();
- * one that leaves @levels 0 walks as the host's own paging does (NPT).
- */
+/* What the CPU's second stage can do; the backend's hardware_setup() says it. */
 struct rl_tdp_caps {
 	bool page_2m, page_1g;
 	bool ad_bits;		/* the CPU sets accessed and dirty */
-	bool nx_huge;		/* an executable large page can hang the CPU */
+	bool nx_huge;		/* mm/: an executable large page can hang the CPU */
 	u8 levels;
 };
 
@@ -81,6 +78,6 @@ static inline hpa_t rl_spte_hpa(u64 spte)
 }
 
 bool rl_spte_allows(u64 spte, u32 access);
-void rl_tdp_caps_init(void);
+void rl_tdp_init(void);
 
 #endif
