@@ -88,6 +88,7 @@ static void build_tables(struct vm *vm)
 		idt[i * 4 + 2] = entry >> 32;
 		idt[i * 4 + 3] = 0;
 	}
+	idt[DF * 4 + 1] |= 1;		/* IST 1 */
 
 	/* The first 4 GiB in 2 MiB pages, the rest of 512 GiB in 1 GiB pages. */
 	pt[0] = (PT_GPA + 0x1000) | 7;
@@ -143,6 +144,9 @@ void vcpu_bits(struct vcpu *v, int bits, u64 rip)
 		.selector = SEL_TSS, .base = TSS_GPA(v->id), .limit = 0x67, .type = 0xb,
 		.present = 1,
 	};
+	/* stacks for what comes from ring 3, and for a double fault */
+	*(u64 *)vm_hva(v->vm, TSS_GPA(v->id) + 4) = STACK_GPA(v->id) - 0x2000;
+	*(u64 *)vm_hva(v->vm, TSS_GPA(v->id) + 0x24) = STACK_GPA(v->id) - 0x1000;
 	if (bits != 16) {
 		s.gdt.base = GDT_GPA;
 		s.gdt.limit = 0x3f;
