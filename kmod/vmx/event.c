@@ -16,6 +16,16 @@
 #include "vmx.h"
 
 /**
+ * vmx_uninject() - Common code took back the event in the entry fields
+ * @v: loaded vCPU
+ */
+void vmx_uninject(struct vmx_vcpu *v)
+{
+	v->injecting = false;
+	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
+}
+
+/**
  * vmx_inject() - Put an event into the VM-entry fields
  * @vcpu: loaded vCPU
  * @kind: what it is
@@ -55,6 +65,12 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		len = len ?: 2;
 		break;
 	default:
+		/* User space may queue one that the guest does not take now; entry would fail. */
+		if (!vmx_intr_allowed(vcpu)) {
+			vmx_uninject(v);
+			vmx_enable_intr_window(vcpu);
+			return;
+		}
 		info |= INTR_TYPE_EXT_INTR;
 		break;
 	}
@@ -66,16 +82,6 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 	/* A CPU that halted without an exit wakes for this. */
 	if (vcpu->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
 		vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
-}
-
-/**
- * vmx_uninject() - Common code took back the event in the entry fields
- * @v: loaded vCPU
- */
-void vmx_uninject(struct vmx_vcpu *v)
-{
-	v->injecting = false;
-	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 }
 
 /**

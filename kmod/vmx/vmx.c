@@ -503,7 +503,7 @@ static void vmx_run(struct rl_vcpu *vcpu)
 
 	if (unlikely(v->work))
 		do_work(v);
-	if (unlikely(v->injecting != vcpu->entry_event))
+	if (unlikely(v->injecting && !vcpu->entry_event))
 		vmx_uninject(v);
 	if (vcpu->dirty)
 		vmx_write_dirty_regs(v);
@@ -530,7 +530,7 @@ static void vmx_run(struct rl_vcpu *vcpu)
 		return;
 	}
 	v->entry.launched = true;
-	if (vcpu->entry_event) {
+	if (v->injecting) {
 		v->injecting = false;
 		v->event_len = 0;
 		rl_event_delivered(vcpu);
