@@ -53,7 +53,7 @@ halt='f4 eb fd'
 	elf "$dir/kbd" $say_R b0 fe e6 64 $halt			# keyboard controller
 	elf "$dir/port92" $say_R b0 01 e6 92 $halt
 	elf "$dir/triple" $say_R 0f 0b $halt			# ud2, without an IDT
-	elf "$dir/nowhere" $say_R b8 00 00 00 d0 ff e0		# jump into the hole
+	elf "$dir/fpu" $say_R db 2d 00 00 00 d0 $halt		# fld tbyte [0xd0000000]
 	# echo what the line status says was received: 1: in al, dx; test 1; jz 1b
 	elf "$dir/echo" $say_R 66 ba f9 03 b0 01 ee \
 		66 ba fd 03 ec a8 01 74 f7 66 ba f8 03 ec ee eb ef
@@ -91,9 +91,11 @@ done
 said 'triple fault, the guest restarts'
 result $? "a triple fault is told of"
 
-start --kernel "$dir/nowhere"
-ended 1 && said '^R' && said '^ringlet: vCPU 0: ' && said 'rip 00000000d0000000'
-result $? "what cannot go on ends with status 1 and the registers"
+# Nobody emulates the FPU for device memory.
+start --kernel "$dir/fpu"
+ended 1 && said '^R' && said '^ringlet: vCPU 0: an instruction cannot be emulated' &&
+	said ' rip 00000000001000d2 ' && said ' code db 2d 00 00 00 d0'
+result $? "what cannot go on ends with status 1, registers and code"
 
 start --kernel "$dir/echo"
 await 1 '^R' && echo "all of this, which is more than a FIFO holds, comes back" >&3 &&
