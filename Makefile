@@ -13,10 +13,15 @@ KVER := $(firstword $(notdir $(patsubst %/build/Makefile,%,\
 endif
 KDIR   ?= /lib/modules/$(KVER)/build
 PREFIX ?= /usr/local
-HOST   ?= amd
 BUILD  := $(CURDIR)/build
 
 TESTHOST := selftests/testhost
+
+# Some shells export a HOST of their own, which is not meant.
+HOSTS := amd intel amd-full debug native
+ifeq ($(origin HOST)$(filter $(HOSTS),$(HOST)),environment)
+HOST :=
+endif
 
 .PHONY: all module tools selftests setup unit check demo bench sparse install \
 	clean help
@@ -49,10 +54,10 @@ setup:
 	@$(TESTHOST)/setup
 
 check: setup
-	@$(TESTHOST)/check $(if $(filter command environment,$(origin HOST)),$(HOST))
+	@$(TESTHOST)/check $(HOST)
 
 demo: setup
-	@$(TESTHOST)/demo $(HOST)
+	@$(TESTHOST)/demo $(or $(HOST),amd)
 
 bench: setup all
 	@$(MAKE) -C selftests/bench run

@@ -10,6 +10,7 @@
 # is wrong (Linux would drop XSAVE altogether), MWAITX never wakes.
 COMMAND_LINE="$COMMAND_LINE norandmaps tsc_early_khz=100000 lpj=200000
 clearcpuid=aperfmperf,xsavec,xsaves,mwaitx"
+[ "$CPUS" = 1 ] || COMMAND_LINE="$COMMAND_LINE idle=halt"	# nor MWAIT with two
 COMMAND_LINE=${COMMAND_LINE//$'\n'/ }
 
 megabytes()
@@ -39,7 +40,7 @@ make_iso()
 
 start_emulator()
 {
-	local model mem
+	local model mem output="mode=file, dev=\"$RUN/output\""
 
 	case $HOST in
 	intel)		model=corei7_haswell_4770 ;;
@@ -47,6 +48,10 @@ start_emulator()
 	esac
 	model=${BOCHS_MODEL:-$model}
 	mem=$(megabytes "$MEMORY")
+	if [ "$INTERACTIVE" = 1 ]; then
+		TTY_STATE=$(stty -g) || die "--interactive needs a terminal"
+		output="mode=term, dev=$(tty)"
+	fi
 	make_iso
 	cat > "$RUN/bochsrc" <<-END
 		display_library: term
@@ -58,7 +63,7 @@ start_emulator()
 		boot: cdrom
 		ata0-master: type=cdrom, path="$RUN/host.iso", status=inserted
 		com1: enabled=1, mode=file, dev="$RUN/console.log"
-		com2: enabled=1, mode=file, dev="$RUN/output"
+		com2: enabled=1, $output
 		log: $RUN/emulator.log
 		panic: action=fatal
 		error: action=ignore

@@ -70,3 +70,22 @@ find_kernel()
 	[ -d "${KERNEL_ROOT%/}/lib/modules/$KERNEL_RELEASE" ] ||
 		die "no modules of $KERNEL_RELEASE under $KERNEL_ROOT; run $HERE/setup"
 }
+
+# kernel_for HOST: Debian's; in Bochs the small one if somebody has built it,
+# which saves more than a minute a boot.
+kernel_for()
+{
+	case $1 in
+	intel|amd-full)
+		if [ -r "$BUILD/kernel-small/.done" ]; then
+			echo small
+			return
+		fi
+		;;
+	debug)
+		echo debug
+		return
+		;;
+	esac
+	echo stock
+}

@@ -78,7 +78,7 @@ stage_project()
 	local -a elfs=()
 
 	mkdir -p "$root/ringlet" "$root/testhost"
-	ln -s "$HERE/suite" "$HERE/guest-session" "$root/testhost"
+	ln -s "$HERE/suite" "$HERE/guest-session" "$HERE/guest-boot" "$root/testhost"
 	[ ! -r "$KERNEL_KO" ] || ln -s "$KERNEL_KO" "$root/ringlet.ko"
 	while read -r file; do
 		mkdir -p "$root/ringlet/${file%/*}"
