@@ -311,30 +311,31 @@ static unsigned long cr_read(struct rl_vcpu *vcpu, int cr)
 static int exit_cr(struct rl_vcpu *vcpu)
 {
 	int cr = vcpu->exit.cr.cr, gpr = vcpu->exit.cr.gpr;
+	u8 old_cr8 = rl_get_cr8(vcpu);
 	unsigned long val;
-	u8 old_cr8;
+	int r;
 
-	if (!vcpu->exit.cr.decoded)
-		return rl_emulate(vcpu);
-	if (!vcpu->exit.cr.write) {
+	if (!vcpu->exit.cr.decoded) {
+		r = rl_emulate(vcpu);
+	} else if (!vcpu->exit.cr.write) {
 		rl_gpr_write(vcpu, gpr, cr_read(vcpu, cr));
-		return skip(vcpu);
+		r = skip(vcpu);
+	} else {
+		val = rl_gpr_read(vcpu, gpr);
+		if (!rl_is_64bit_code(vcpu))
+			val = (u32)val;
+		if (cr_write(vcpu, cr, val)) {
+			RL_GP(vcpu);
+			return RL_RESUME;
+		}
+		r = skip(vcpu);
 	}
-	val = rl_gpr_read(vcpu, gpr);
-	if (!rl_is_64bit_code(vcpu))
-		val = (u32)val;
-	old_cr8 = rl_get_cr8(vcpu);
-	if (cr_write(vcpu, cr, val)) {
-		RL_GP(vcpu);
-		return RL_RESUME;
-	}
-	if (cr == 8 && !vcpu->lapic && rl_get_cr8(vcpu) < old_cr8) {
+	if (r == RL_RESUME && !vcpu->lapic && rl_get_cr8(vcpu) < old_cr8) {
 		/* User space's APIC may have something that is deliverable now. */
-		skip(vcpu);
 		vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
 		return RL_EXIT_USER;
 	}
-	return skip(vcpu);
+	return r;
 }
 
 static int exit_dr(struct rl_vcpu *vcpu)

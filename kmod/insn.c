@@ -147,7 +147,8 @@ static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, 
 	return RL_EMUL_OK;
 }
 
-static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len)
+static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len,
+				    unsigned int access)
 {
 	enum rl_emul_result r = RL_EMUL_OK;
 	unsigned int n;
@@ -155,6 +156,9 @@ static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, un
 	/* A slot without a host page behind it reads as a fault of user space's. */
 	if (is_ram(in->vcpu, gpa, false))
 		return rl_guest_read(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+	/* Nobody runs code from a device. */
+	if (access & RL_EMUL_FETCH)
+		return RL_EMUL_UNHANDLED;
 	for (; len && r == RL_EMUL_OK; len -= n, gpa += n, buf += n) {
 		n = min(len, 8u);
 		r = read_piece(in, gpa, buf, n);
@@ -202,7 +206,7 @@ static enum rl_emul_result op_read(struct rl_emul *e, u64 linear, void *buf, uns
 		r = translate(e, linear, access, &gpa);
 		if (r != RL_EMUL_OK || !len)
 			return r;
-		r = read_gpa(to_insn(e), gpa, buf, n);
+		r = read_gpa(to_insn(e), gpa, buf, n, access);
 		linear += n;
 		buf += n;
 		len -= n;

@@ -108,7 +108,7 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 		if (r)
 			goto err_vendor;
 	}
-	vcpu->mp_state = !vcpu->lapic || !id ? KVM_MP_STATE_RUNNABLE :
+	vcpu->mp_state = !vcpu->lapic || rl_vcpu_is_bsp(vcpu) ? KVM_MP_STATE_RUNNABLE :
 					      KVM_MP_STATE_UNINITIALIZED;
 	rl_vcpu_clock_init(vcpu);
 	r = rl_msr_create(vcpu);

@@ -224,6 +224,7 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_REINJECT_CONTROL:
 	case KVM_CAP_IRQ_INJECT_STATUS:
 	case KVM_CAP_IRQFD:
+	case KVM_CAP_SET_BOOT_CPU_ID:
 	case KVM_CAP_IRQFD_RESAMPLE:
 	case KVM_CAP_IOEVENTFD:
 	case KVM_CAP_IOEVENTFD_NO_LENGTH:
@@ -381,6 +382,20 @@ static int vm_set_identity_map(struct rl_vm *vm, u64 *addr)
 	return vm->nr_vcpus ? -EINVAL : 0;
 }
 
+static int vm_set_boot_cpu(void *obj, void *data, unsigned long id)
+{
+	struct rl_vm *vm = obj;
+	int r = -EBUSY;
+
+	mutex_lock(&vm->lock);
+	if (!vm->nr_vcpus) {
+		vm->irq.bsp_id = id;
+		r = 0;
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
 static int vm_create_irqchip(void *obj, void *data, unsigned long arg)
 {
 	struct rl_vm *vm = obj;
@@ -463,6 +478,7 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_CLEAR_DIRTY_LOG, RL_IOC_IN, ioc_rl_clear_dirty_log },
 	{ KVM_SET_TSS_ADDR, RL_IOC_RAW, vm_set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR, RL_IOC_IN, ioc_vm_set_identity_map },
+	{ KVM_SET_BOOT_CPU_ID, RL_IOC_RAW, vm_set_boot_cpu },
 	{ KVM_CREATE_IRQCHIP, RL_IOC_RAW, vm_create_irqchip },
 	{ KVM_GET_IRQCHIP, RL_IOC_INOUT, ioc_rl_get_irqchip },
 	{ KVM_SET_IRQCHIP, RL_IOC_IN, ioc_rl_set_irqchip },

@@ -325,6 +325,7 @@ static void svm_run(struct rl_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_control_area *c = &svm->vmcb->control;
 	struct vmcb_save_area *s = &svm->vmcb->save;
+	u8 tpr;
 
 	if (unlikely(svm->asid_generation != sc->asid_generation))
 		new_asid(svm, sc);
@@ -343,6 +344,12 @@ static void svm_run(struct rl_vcpu *vcpu)
 	vcpu->rip = s->rip;
 	vcpu->rflags = s->rflags;
 	vcpu->cr2 = s->cr2;
+	/* Writes to CR8 mostly do not exit: V_TPR has the guest's value. */
+	tpr = c->int_ctl & V_TPR_MASK;
+	if (unlikely(tpr != svm->tpr)) {
+		svm->tpr = tpr;
+		rl_lapic_set_cr8(vcpu, tpr);
+	}
 	vcpu->avail = BIT(RL_REG_RIP) | BIT(RL_REG_RSP) | BIT(RL_REG_RFLAGS);
 	vcpu->dirty = 0;
 	svm->nmi_step_seen = svm->nmi_step;
@@ -480,15 +487,16 @@ static void svm_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
 
 /*
  * With V_INTR_MASKING the guest's CR8 is V_TPR. A write exits only while it
- * could make a pending interrupt deliverable.
+ * could make a pending interrupt deliverable, or while user space has the APIC.
  */
 static void svm_update_tpr(struct rl_vcpu *vcpu, int tpr, int irr)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_control_area *c = &svm->vmcb->control;
-	bool want = irr >= 0 && tpr >= (irr & 0xf0) && tpr > 0;
+	bool want = !vcpu->lapic || (irr >= 0 && tpr >= (irr & 0xf0) && tpr > 0);
 
-	c->int_ctl = (c->int_ctl & ~V_TPR_MASK) | (tpr >> 4);
+	svm->tpr = tpr >> 4;
+	c->int_ctl = (c->int_ctl & ~V_TPR_MASK) | svm->tpr;
 	if (want != svm_intercepts(svm, INTERCEPT_CR8_WRITE))
 		svm_intercept(svm, INTERCEPT_CR8_WRITE, want);
 }

@@ -24,6 +24,7 @@ struct svm_vcpu {
 	hpa_t vmcb_pa;
 	int last_cpu;			/* that ran it: clean bits and ASID are per CPU */
 	u64 asid_generation;		/* of that CPU when the ASID was given */
+	u8 tpr;				/* V_TPR as common code knows it */
 	bool nmi_masked;		/* between an NMI's injection and its IRET */
 	bool iret_pending;		/* IRET intercepted, not yet executed */
 	bool nmi_step;			/* TF is ours: open the NMI window behind one instruction */
