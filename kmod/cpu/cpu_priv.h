@@ -36,6 +36,7 @@ static inline bool rl_canonical(u64 va, int bits)
 
 /* xsave.c: bytes of an area with the components in @xcr0 (of those offered) */
 u32 rl_xsave_area_size(u64 xcr0, bool compacted);
+u64 rl_xcr0_now(const struct rl_vcpu *vcpu);
 
 /* clock.c: RESET and INIT, vCPU loaded */
 void rl_clock_reset(struct rl_vcpu *vcpu, bool init);

@@ -403,9 +403,9 @@ static void apply_state(struct rl_vcpu *vcpu, u32 function, u32 index, u32 *eax,
 		break;
 	case 0xd:
 		if (index == 0)
-			*ebx = rl_xsave_area_size(vcpu->fpu.xcr0, false);
+			*ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), false);
 		else if (index == 1 && *eax & F(XSAVEC))
-			*ebx = rl_xsave_area_size(vcpu->fpu.xcr0, true);
+			*ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), true);
 		break;
 	}
 }

@@ -222,10 +222,12 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 {
 	if (cr8 & ~0xfull)
 		return 1;
-	if (vcpu->lapic)
+	if (vcpu->lapic) {
 		rl_lapic_set_cr8(vcpu, cr8);
-	else
+	} else {
 		vcpu->cr8 = cr8;
+		rl_ops->update_tpr(vcpu, cr8 << 4, -1);
+	}
 	return 0;
 }
 

@@ -52,6 +52,13 @@ u32 rl_xsave_area_size(u64 xcr0, bool compacted)
 	return size;
 }
 
+/* The CPU is asked while it has it: QEMU's TCG lets the guest's XSETBV through. */
+u64 rl_xcr0_now(const struct rl_vcpu *vcpu)
+{
+	return vcpu->fpu.loaded && rl_xcr0_offered ? xgetbv(XCR_XFEATURE_ENABLED_MASK) :
+						     vcpu->fpu.xcr0;
+}
+
 /**
  * rl_xsave_init() - Find the components that guests can have on this host
  *
@@ -204,8 +211,7 @@ void rl_fpu_leave(struct rl_vcpu *vcpu)
 	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
 
 	if (rl_xcr0_offered) {
-		/* Read, not remembered: QEMU's TCG lets the guest's XSETBV through. */
-		fpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		fpu->xcr0 = rl_xcr0_now(vcpu);
 		if (fpu->xcr0 != host_xcr0)
 			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 		if (use_xsaveopt)
