@@ -178,8 +178,9 @@ static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigne
 		e->ea = ea + disp;
 		return r;
 	}
-	ea += e->regs[base | (rex & 1) << 3];
-	if ((base & 6) == 4 && !(rex & 1) && !e->seg_override)	/* SP or BP */
+	base |= (rex & 1) << 3;
+	ea += e->regs[base];
+	if ((base & 0xe) == 4 && !e->seg_override)	/* SP or BP */
 		e->ea_seg = RL_SEG_SS;
 	if (modrm >= 0x40) {
 		r = next_signed(e, pos, modrm < 0x80 ? 1 : 4, &disp);
@@ -326,6 +327,8 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 		r = next_byte(e, &pos, &modrm);
 		if (r)
 			return r;
+		if (unlikely(flags & OP_REGS))
+			modrm |= 0xc0;
 		e->reg = modrm >> 3 & 7;
 		e->rm = modrm & 7;
 		if (rex) {
@@ -336,7 +339,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 			op = &op->group[modrm >> 3 & 7];
 			flags |= op->flags;
 		}
-		if (modrm < 0xc0 && !(flags & OP_REGS)) {
+		if (modrm < 0xc0) {
 			e->mod = modrm >> 6;
 			r = e->adsize == 2 ? decode_mem16(e, &pos) :
 				decode_mem(e, &pos, modrm, rex);
@@ -345,7 +348,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 		}
 		/* Where BOUND, LES and LDS are not legal, they start an EVEX or VEX prefix. */
 		if (unlikely(flags & OP_VEX) && !rl_em_real(e) &&
-		    (mode == RL_MODE_LONG64 || e->mod == 3))
+		    (mode == RL_MODE_LONG64 || modrm >= 0xc0))
 			return RL_EMUL_UNHANDLED;
 	}
 	e->exec = op->exec;
@@ -353,7 +356,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 
 	size = default_opsize[mode];
 	if (e->opsize_prefix)
-		size ^= 2 ^ 4;
+		size = size == 2 ? 4 : 2;
 	if ((rex & 8 || flags & (OP_F64 | OP_D64)) && mode == RL_MODE_LONG64 &&
 	    (size == 4 || !(flags & OP_D64) || rex & 8))
 		size = 8;

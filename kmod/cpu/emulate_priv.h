@@ -186,7 +186,10 @@ static inline bool rl_em_canonical(const struct rl_emul *e, u64 addr)
 static inline enum rl_emul_result rl_em_linear(struct rl_emul *e, unsigned int seg, u64 ea,
 					       unsigned int len, unsigned int access, u64 *linear)
 {
-	if (unlikely(!rl_em_long(e) || seg >= RL_SEG_FS || !rl_em_canonical_range(e, ea, len)))
+	s64 first = (s64)ea >> 47, last = (s64)(ea + len - 1) >> 47;
+
+	/* What is canonical with 48 bits is so with 57. */
+	if (unlikely(!rl_em_long(e) || seg >= RL_SEG_FS || first != last || (u64)(first + 1) > 1))
 		return rl_em_segment(e, seg, ea, len, access, linear);
 	*linear = ea;
 	return RL_EMUL_OK;

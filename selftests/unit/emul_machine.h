@@ -7,6 +7,7 @@
 #define UNIT_EMUL_MACHINE_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "../../kmod/cpu/emulate.h"
 
@@ -51,8 +52,9 @@ struct machine {
 	enum rl_emul_misc misc;
 	u64 misc_arg;
 	unsigned int nr_misc;
-	bool to_user;		/* MMIO reads and IN need user space the first time */
-	bool user_done;		/* it has answered */
+	bool to_user;		/* MMIO reads and IN need user space */
+	u64 answer[8];		/* what it answered for the instruction so far */
+	unsigned int nr_answers, next_answer;
 	bool lose_race;		/* the next cmpxchg fails */
 	u64 input;		/* what MMIO reads and IN give; counts up */
 	struct access log[64];	/* MMIO and ports */
@@ -102,6 +104,25 @@ static enum rl_emul_result check_access(struct rl_emul *e, u64 linear, unsigned 
 	return linear + len < linear ? page_fault(e, linear, access, false) : RL_EMUL_OK;
 }
 
+/* True: the next input is in m->input. False: user space has to be asked. */
+static bool take_input(struct machine *m)
+{
+	if (!m->to_user)
+		return true;
+	if (m->next_answer >= m->nr_answers)
+		return false;
+	m->input = m->answer[m->next_answer++];
+	m->e.stop = true;
+	return true;
+}
+
+/* What user space does after RL_EMUL_USER */
+static inline void machine_answer(struct machine *m, u64 val)
+{
+	if (m->nr_answers < 8)
+		m->answer[m->nr_answers++] = val;
+}
+
 static bool is_mmio(u64 linear)
 {
 	return linear >= MMIO_BASE && linear < MMIO_BASE + 0x1000;
@@ -120,15 +141,11 @@ static enum rl_emul_result m_read(struct rl_emul *e, u64 linear, void *buf, unsi
 		memcpy(buf, m->mem + linear, len);
 		return r;
 	}
-	if (m->to_user && !m->user_done)
+	if (!take_input(m))
 		return RL_EMUL_USER;
 	memset(buf, 0, len);
 	memcpy(buf, &m->input, len < 8 ? len : 8);
 	log_access(m, 'r', linear, len, 1, buf);
-	if (m->to_user) {
-		m->user_done = false;
-		e->stop = true;
-	}
 	m->input++;
 	return RL_EMUL_OK;
 }
@@ -168,13 +185,11 @@ static enum rl_emul_result m_in(struct rl_emul *e, u16 port, unsigned int size, 
 	struct machine *m = machine_of(e);
 	unsigned int i;
 
-	if (m->to_user && !m->user_done)
+	if (!take_input(m))
 		return RL_EMUL_USER;
-	m->user_done = false;
 	for (i = 0; i < count; i++, m->input++)
 		memcpy((u8 *)buf + i * size, &m->input, size);
 	log_access(m, 'i', port, size, count, buf);
-	e->stop |= m->to_user;
 	return RL_EMUL_OK;
 }
 
@@ -380,9 +395,31 @@ static inline void machine_user(struct machine *m)
 	}
 }
 
+static inline void machine_copy(struct machine *to, const struct machine *from)
+{
+	*to = *from;
+	to->e.regs = to->regs;
+	to->e.io_page = to->io_page;
+}
+
 static u64 machine_pc(const struct machine *m)
 {
 	return m->e.rip + (m->e.mode == RL_MODE_LONG64 ? 0 : m->seg[RL_SEG_CS].base);
+}
+
+/* Run what is at CS:RIP. */
+static inline enum rl_emul_result machine_step(struct machine *m)
+{
+	enum rl_emul_result r;
+
+	m->e.seg_valid = 0;
+	m->next_answer = 0;
+	r = rl_emul_run(&m->e);
+	if (r == RL_EMUL_OK) {
+		m->nr_answers = 0;
+		m->e.fetched = 0;
+	}
+	return r;
 }
 
 /* Run the @len bytes at @code, put at the current CS:RIP. */
@@ -390,8 +427,7 @@ static inline enum rl_emul_result machine_run(struct machine *m, const void *cod
 {
 	memcpy(m->mem + machine_pc(m), code, len);
 	m->e.fetched = 0;
-	m->e.seg_valid = 0;
-	return rl_emul_run(&m->e);
+	return machine_step(m);
 }
 
 #endif

@@ -272,22 +272,37 @@ TEST(mmio_read_waits_for_user_space_and_restarts)
 	m.regs[BX] = MMIO_BASE + 8;
 	m.regs[CX] = 3;
 	m.to_user = true;
-	m.input = 0x10;
 	EXPECT_EQ(RUN(0x01, 0x0b), RL_EMUL_USER);	/* add %ecx,(%rbx) */
 	EXPECT_EQ(m.e.rip, CODE_BASE);
 	EXPECT_EQ(m.nr_log, 0);
-	m.user_done = true;
-	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	machine_answer(&m, 0x10);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 	expect_log(0, 'r', MMIO_BASE + 8, 4, 1, 0x10);
 	expect_log(1, 'w', MMIO_BASE + 8, 4, 1, 0x13);
 	EXPECT_EQ(m.e.rip, CODE_BASE + 2);
 	EXPECT(m.e.stop);
 	EXPECT_EQ(RUN(0x0f, 0xb6, 0x03), RL_EMUL_USER);	/* movzbl (%rbx),%eax */
-	m.user_done = true;
-	m.input = 0x1ff;
-	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	machine_answer(&m, 0x1ff);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 	EXPECT_EQ(m.regs[AX], 0xff);
 	EXPECT_EQ(m.log[2].len, 1);
+}
+
+TEST(two_mmio_reads_in_one_instruction)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[SI] = MMIO_BASE;
+	m.regs[DI] = MMIO_BASE + 0x100;
+	m.to_user = true;
+	EXPECT_EQ(RUN(0xa7), RL_EMUL_USER);		/* cmpsl */
+	machine_answer(&m, 7);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_USER);	/* the second one; the first is kept */
+	EXPECT_EQ(m.regs[SI], MMIO_BASE);
+	machine_answer(&m, 9);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
+	EXPECT(m.e.rflags & FL_CF);
+	EXPECT_EQ(m.regs[SI], MMIO_BASE + 4);
+	EXPECT_EQ(m.regs[DI], MMIO_BASE + 0x104);
 }
 
 TEST(non_canonical_addresses)
@@ -722,13 +737,12 @@ TEST(port_io)
 	expect_log(0, 'o', 0x3f8, 1, 1, 0x55);
 	expect_log(1, 'o', 0x3f8, 2, 1, 0x4455);
 	expect_log(2, 'o', 0x80, 4, 1, 0x22334455);
-	m.input = 0xaabbccdd;
 	m.to_user = true;
 	EXPECT_EQ(RUN(0x66, 0xed), RL_EMUL_USER);
-	m.user_done = true;
-	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	machine_answer(&m, 0xaabbccdd);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 	EXPECT_EQ(m.regs[AX], 0x111111112233ccdd);
-	m.user_done = true;
+	machine_answer(&m, 0xaabbccde);
 	EXPECT_OK(0xed);
 	EXPECT_EQ(m.regs[AX], 0xaabbccde);		/* 32 bits clear the rest */
 }
@@ -817,12 +831,11 @@ TEST(string_to_and_from_mmio)
 	m.regs[DI] = DATA_BASE;
 	m.regs[CX] = 3;
 	m.to_user = true;
-	m.input = 0x100;
 	for (i = 0; i < 3; i++) {
 		EXPECT_EQ(RUN(0xf3, 0xa5), RL_EMUL_USER);
 		EXPECT_EQ(m.regs[CX], 3 - i);
-		m.user_done = true;
-		EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+		machine_answer(&m, 0x100 + i);
+		EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 		EXPECT_EQ(m.e.rip, i == 2 ? CODE_BASE + 2 : CODE_BASE);
 	}
 	EXPECT_EQ(mem(DATA_BASE, 8), 0x10100000100);
@@ -843,8 +856,8 @@ TEST(string_to_and_from_mmio)
 	m.regs[SI] = MMIO_BASE;
 	m.regs[DI] = MMIO_BASE + 4;
 	EXPECT_EQ(RUN(0xa5), RL_EMUL_USER);		/* MMIO to MMIO */
-	m.user_done = true;
-	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	machine_answer(&m, 0x103);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 	expect_log(3, 'w', MMIO_BASE + 4, 4, 1, 0x103);
 }
 
@@ -854,18 +867,17 @@ TEST(ins_and_outs_in_batches)
 	m.regs[DX] = 0x1f0;
 	m.regs[DI] = DATA_BASE + 0xff0;
 	m.regs[CX] = 256;
-	m.input = 0xa000;
 	m.to_user = true;
 	EXPECT_EQ(RUN(0xf3, 0x66, 0x6d), RL_EMUL_USER);	/* rep insw */
 	EXPECT_EQ(m.regs[CX], 256);
-	m.user_done = true;
-	EXPECT_EQ(rl_emul_run(&m.e), RL_EMUL_OK);
+	machine_answer(&m, 0xa000);
+	EXPECT_EQ(machine_step(&m), RL_EMUL_OK);
 	expect_log(0, 'i', 0x1f0, 2, 8, 0xa000);	/* up to the end of the page */
 	EXPECT_EQ(m.regs[CX], 248);
 	EXPECT_EQ(m.regs[DI], DATA_BASE + 0x1000);
 	EXPECT_EQ(m.e.rip, CODE_BASE);
 	EXPECT_EQ(mem(DATA_BASE + 0xffe, 2), 0xa007);
-	m.user_done = true;
+	machine_answer(&m, 0xa008);
 	EXPECT_OK(0xf3, 0x66, 0x6d);
 	EXPECT_EQ(m.log[1].count, 248);
 	EXPECT_EQ(m.regs[CX], 0);
