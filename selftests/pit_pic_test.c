@@ -24,7 +24,7 @@ GUEST16(ticks,
 	"mov $0x4e, %al; out %al, $0x40\n"
 	"mov $0x17, %al; out %al, $0x40\n"
 	"xor %bx, %bx\n"
-	"2: sti; hlt; cli\n"
+	"2: sti; nop; cli\n"
 	"or %bx, %bx; jz 2b\n"
 	"mov %bl, %al; out %al, $0xcc\n"
 	"hlt\n"
