@@ -73,12 +73,27 @@ start_emulator()
 	END
 	echo c > "$RUN/bochs.rc"	# this build starts in its debugger: continue
 	# Its display wants a terminal that somebody reads.
+	mkfifo "$RUN/debugger"
 	script -qefc "exec bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null \
-		< /dev/null > "$RUN/terminal" 2>&1 &
+		< "$RUN/debugger" > "$RUN/terminal" 2>&1 &
 	EMULATOR=$!
+	exec 7> "$RUN/debugger"
 }
 
-probe_emulator() { :; }
+# Where is it?  An interrupt brings up the debugger.
+probe_emulator()
+{
+	local -a children
+
+	read -r -a children 2> /dev/null < "/proc/$EMULATOR/task/$EMULATOR/children"
+	[ ${#children[@]} != 0 ] || return
+	kill -INT "${children[@]}"
+	sleep 1
+	printf 'r\ncreg\nu /8\n' >&7
+	sleep 2
+	tr '\r' '\n' < "$RUN/terminal" | grep -a -E '^(rax|rcx|rdx|rbx|rsp|rbp|rsi|rdi|r[0-9]|rip|eflags|CR|EFER|[0-9a-f]{8}:|\()' |
+		tail -n 45 >> "$RUN/emulator.log"
+}
 
 stop_emulator()
 {
