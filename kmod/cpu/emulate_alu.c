@@ -131,8 +131,7 @@ enum rl_emul_result rl_em_xadd(struct rl_emul *e)
 	u64 val = rl_em_alu_op(ALU_ADD, e->dst, e->src, e->size, &fl);
 	enum rl_emul_result r;
 
-	/* With one register twice, the sum is what stays. */
-	if (e->mod == 3)
+	if (e->mod == 3)	/* first: with one register twice, the sum stays */
 		rl_em_set_reg(e, e->reg, e->size, e->dst);
 	r = store_flags(e, val, fl);
 	if (!r && e->mod != 3)
@@ -244,7 +243,7 @@ enum rl_emul_result rl_em_shift(struct rl_emul *e)
 		cf = count <= bits ? a >> (bits - count) & 1 : 0;
 		val = a << count;
 	}
-	/* OF: the sign bit changed to the left; or the upper two differ, or the old sign, to the right. */
+	/* OF: to the left, the sign changed; to the right, the old sign or the upper two differ. */
 	if (op == 5)
 		of = a & sign;
 	else if (op == 7)
@@ -306,27 +305,22 @@ enum rl_emul_result rl_em_bt(struct rl_emul *e)
 /* BSF and BSR; with F3, TZCNT and LZCNT */
 enum rl_emul_result rl_em_bsx(struct rl_emul *e)
 {
-	unsigned int bits = 8 * e->size;
+	u64 fl = e->rflags, val = 8 * e->size;
 	bool reverse = e->opcode & 1;
-	u64 fl = e->rflags, val;
 
 	if (e->src)
 		val = reverse ? 63 - __builtin_clzll(e->src) : __builtin_ctzll(e->src);
-	else if (e->rep == 0xf3)
-		val = reverse ? (u64)-1 : bits;
-	else
-		val = e->dst;
 	if (e->rep == 0xf3) {
-		val = reverse ? bits - 1 - val : val;
+		if (e->src && reverse)
+			val = 8 * e->size - 1 - val;
 		set_flag(&fl, FL_CF, !e->src);
 		set_flag(&fl, FL_ZF, !val);
 	} else {
 		set_flag(&fl, FL_ZF, !e->src);
-	}
-	/* Without a bit the register stays as it is, its upper half too. */
-	if (!e->src && e->rep != 0xf3) {
-		e->rflags = fl;
-		return RL_EMUL_OK;
+		if (!e->src) {	/* the register stays as it is, its upper half too */
+			e->rflags = fl;
+			return RL_EMUL_OK;
+		}
 	}
 	return store_flags(e, val, fl);
 }
@@ -412,7 +406,8 @@ static bool divide(struct rl_emul *e, u64 low, u64 high, u64 divisor, u64 *quot,
 		*quot = low / divisor;
 		*rem = low % divisor;
 	} else {
-		asm("divq %4" : "=a" (*quot), "=d" (*rem) : "a" (low), "d" (high), "rm" (divisor) : "cc");
+		asm("divq %4" : "=a" (*quot), "=d" (*rem)
+		    : "a" (low), "d" (high), "rm" (divisor) : "cc");
 	}
 	return true;
 }
@@ -529,37 +524,17 @@ enum rl_emul_result rl_em_salc(struct rl_emul *e)
 	return RL_EMUL_OK;
 }
 
-/* The condition in the low four bits of Jcc, SETcc and CMOVcc */
+/* The condition in the low four bits of Jcc, SETcc and CMOVcc; bit 0 negates it. */
 bool rl_em_cond(const struct rl_emul *e)
 {
-	u64 fl = e->rflags;
-	bool less = !!(fl & FL_SF) != !!(fl & FL_OF), cond;
+	static const u16 any_of[8] = {
+		FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, 0, FL_ZF,
+	};
+	unsigned int nr = e->opcode >> 1 & 7;
+	bool cond = e->rflags & any_of[nr];
 
-	switch (e->opcode >> 1 & 7) {
-	case 0:
-		cond = fl & FL_OF;
-		break;
-	case 1:
-		cond = fl & FL_CF;
-		break;
-	case 2:
-		cond = fl & FL_ZF;
-		break;
-	case 3:
-		cond = fl & (FL_CF | FL_ZF);
-		break;
-	case 4:
-		cond = fl & FL_SF;
-		break;
-	case 5:
-		cond = fl & FL_PF;
-		break;
-	case 6:
-		cond = less;
-		break;
-	default:
-		cond = less || fl & FL_ZF;
-	}
+	if (nr >= 6)	/* less: SF is not OF */
+		cond |= !!(e->rflags & FL_SF) != !!(e->rflags & FL_OF);
 	return cond != (e->opcode & 1);
 }
 
@@ -584,7 +559,7 @@ enum rl_emul_result rl_em_movsx(struct rl_emul *e)
 {
 	if (e->flags & OP_SRC32 && !rl_em_long(e))
 		return RL_EMUL_UNHANDLED;
-	return rl_em_store(e, rl_em_sext(e->src, e->flags & OP_SRC8 ? 1 : e->flags & OP_SRC16 ? 2 : 4));
+	return rl_em_store(e, rl_em_sext(e->src, rl_em_src_size(e)));
 }
 
 enum rl_emul_result rl_em_movbe(struct rl_emul *e)
@@ -636,16 +611,13 @@ enum rl_emul_result rl_em_xlat(struct rl_emul *e)
 	return r;
 }
 
-/* CMC, and F8 to FD without CLI and STI: CLC STC CLD STD */
-enum rl_emul_result rl_em_cmc(struct rl_emul *e)
-{
-	e->rflags ^= FL_CF;
-	return RL_EMUL_OK;
-}
-
+/* F5 CMC, F8 CLC, F9 STC, FC CLD, FD STD */
 enum rl_emul_result rl_em_flag(struct rl_emul *e)
 {
-	set_flag(&e->rflags, e->opcode & 4 ? FL_DF : FL_CF, e->opcode & 1);
+	if (e->opcode == 0xf5)
+		e->rflags ^= FL_CF;
+	else
+		set_flag(&e->rflags, e->opcode & 4 ? FL_DF : FL_CF, e->opcode & 1);
 	return RL_EMUL_OK;
 }
 

@@ -418,7 +418,7 @@ static __always_inline enum rl_emul_result load_src(struct rl_emul *e, u32 flags
 		e->src = rl_em_reg(e, flags & OP_MODRM ? e->reg : rl_em_opcode_reg(e), size);
 	} else if (src == SRC_RM) {
 		if (unlikely(flags & (OP_SRC8 | OP_SRC16 | OP_SRC32)))
-			size = flags & OP_SRC8 ? 1 : flags & OP_SRC16 ? 2 : 4;
+			size = rl_em_src_size(e);
 		return rl_em_rm_read(e, size, RL_EMUL_READ, &e->src);
 	} else if (src == SRC_IMM) {
 		e->src = e->imm;
@@ -445,17 +445,14 @@ static __always_inline enum rl_emul_result prepare_mov(struct rl_emul *e, u32 fl
 
 static __always_inline enum rl_emul_result load_dst(struct rl_emul *e, u32 flags)
 {
-	unsigned int dst = flags & OP_DST;
-
-	if (dst == DST_RM) {
+	if ((flags & OP_DST) == DST_RM) {
 		if (unlikely(flags & OP_BITS) && e->mod != 3)
 			e->ea = (e->ea + ((s64)rl_em_sext(e->src, e->size) >> 3 & -(s64)e->size)) &
 				rl_em_mask(e->adsize);
 		return rl_em_rm_read(e, e->size, flags & OP_RO ? RL_EMUL_READ : RL_EMUL_WRITE,
 				     &e->dst);
 	}
-	e->dst = rl_em_reg(e, dst == DST_REG ? e->reg : dst == DST_ACC ? REG_AX : rl_em_opcode_reg(e),
-			   e->size);
+	e->dst = rl_em_reg(e, rl_em_dst_reg(e), e->size);
 	return RL_EMUL_OK;
 }
 

@@ -93,17 +93,11 @@ enum rl_emul_result rl_em_rm_read(struct rl_emul *e, unsigned int size, unsigned
  */
 enum rl_emul_result rl_em_store(struct rl_emul *e, u64 val)
 {
-	unsigned int dst = e->flags & OP_DST;
+	bool rm = (e->flags & OP_DST) == DST_RM, ok;
 	enum rl_emul_result r;
-	bool ok;
 
-	if (dst != DST_RM) {
-		rl_em_set_reg(e, dst == DST_REG ? e->reg : dst == DST_ACC ? REG_AX : rl_em_opcode_reg(e),
-			      e->size, val);
-		return RL_EMUL_OK;
-	}
-	if (e->mod == 3) {
-		rl_em_set_reg(e, e->rm, e->size, val);
+	if (!rm || e->mod == 3) {
+		rl_em_set_reg(e, rm ? e->rm : rl_em_dst_reg(e), e->size, val);
 		return RL_EMUL_OK;
 	}
 	if (likely(!e->lock))

@@ -124,7 +124,8 @@ enum rl_emul_result rl_em_enter(struct rl_emul *e)
 	if (level)
 		memcpy(frame, &fp, size);
 	if (copy) {
-		r = rl_em_seg_read(e, RL_SEG_SS, (e->regs[REG_BP] - copy) & mask, frame + size, copy);
+		r = rl_em_seg_read(e, RL_SEG_SS, (e->regs[REG_BP] - copy) & mask, frame + size,
+				   copy);
 		if (r)
 			return r;
 	}

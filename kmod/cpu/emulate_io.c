@@ -7,6 +7,7 @@
  * Locks:   none.
  * Manuals: SDM Vol 1 "String Operations", "I/O Permission Bit Map"; SDM Vol 2 INS, OUTS, MOVAPS.
  */
+#include <linux/kernel.h>
 #include "emulate_priv.h"
 
 /* Iterations of a string instruction in one run; then the guest is entered, with its events. */
@@ -239,7 +240,7 @@ enum rl_emul_result rl_em_outs(struct rl_emul *e)
  */
 #define SSE_STORE	BIT(0)
 #define SSE_ALIGN	BIT(1)
-#define SSE_MERGE	BIT(2)	/* a load from memory leaves the other bytes of the register alone */
+#define SSE_MERGE	BIT(2)	/* a load from memory leaves the register's other bytes alone */
 #define SSE_HIGH	BIT(3)	/* the upper half of the register */
 #define SSE_GPR		BIT(4)
 #define SSE_MEM		BIT(5)	/* a register operand makes it another instruction */
@@ -279,7 +280,7 @@ static const struct sse_move *sse_find(const struct rl_emul *e)
 	unsigned int prefix, i;
 
 	prefix = e->rep == 0xf3 ? PFX_F3 : e->rep ? PFX_F2 : e->opsize_prefix ? PFX_66 : PFX_NONE;
-	for (i = 0; i < sizeof(sse_moves) / sizeof(sse_moves[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(sse_moves); i++)
 		if (sse_moves[i].opcode == e->opcode && sse_moves[i].prefix == prefix)
 			return &sse_moves[i];
 	return NULL;

@@ -62,29 +62,28 @@ struct rl_opcode {
 #define OP_GROUP	BIT(24)
 #define OP_PREFIX	BIT(25)
 #define OP_UD		BIT(26)	/* not an instruction */
-#define OP_REGS		BIT(27)	/* ModRM.rm is a register whatever ModRM.mod says (MOV CR, MOV DR) */
+#define OP_REGS		BIT(27)	/* ModRM.rm is a register whatever ModRM.mod says (MOV CR) */
 #define OP_SRC32	BIT(28)	/* operand 2 is 4 bytes */
 #define OP_DST16	BIT(29)	/* operand 1 is 2 bytes if it is memory */
-#define OP_BITS		BIT(30)	/* operand 2 is a bit offset that may lie outside memory operand 1 */
+#define OP_BITS		BIT(30)	/* operand 2 is a bit offset, maybe outside memory operand 1 */
 #define OP_VEX		BIT(31)	/* where it is not legal, another encoding begins */
 #define OP_CHECKS	(OP_NO64 | OP_MEM | OP_PRIV | OP_PROT | OP_UD)
 
-/* Every handler: executes e and commits everything but RIP, which the caller takes from e->next_rip */
-#define RL_EM_HANDLERS(X)								\
-	X(aaa) X(aad) X(aam) X(alu) X(bswap) X(bt) X(bsx) X(call) X(call_far) X(call_rm) X(cbw)	\
-	X(clts) X(cmc) X(cmov) X(cmpxchg) X(cmpxchg8b) X(cpuid) X(cwd) X(daa) X(div) X(enter)	\
-	X(far_rm) X(fence) X(flag) X(hlt) X(idiv) X(if) X(imul) X(imul_acc) X(in) X(incdec) X(ins) X(int)	\
-	X(invd) X(iret) X(jcc) X(jcxz) X(jmp) X(jmp_far) X(jmp_rm) X(lahf) X(lds) X(ldt_tr) X(lea)	\
-	X(leave) X(lgdt) X(lmsw) X(loop) X(mov) X(mov_cr) X(mov_dr) X(mov_from_seg) X(mov_to_seg)	\
-	X(movbe) X(movnti) X(movsx) X(mul) X(neg) X(nop) X(not) X(out) X(outs) X(pop) X(popa) X(popf)	\
-	X(popseg) X(push) X(pusha) X(pushf) X(pushseg) X(rdmsr) X(rdpmc) X(rdtsc) X(ret) X(ret_far)	\
-	X(sahf) X(salc) X(setcc) X(sgdt) X(shift) X(shld) X(sldt_str) X(smsw) X(sse_mov) X(string)	\
-	X(test) X(wbinvd) X(wrmsr) X(xadd) X(xchg) X(xlat) X(invlpg) X(popcnt)	\
-	X(unhandled)
-
-#define RL_EM_DECLARE(name) enum rl_emul_result rl_em_##name(struct rl_emul *e);
-RL_EM_HANDLERS(RL_EM_DECLARE)
-#undef RL_EM_DECLARE
+/* Handlers: they execute e and commit all but RIP, which the caller takes from e->next_rip. */
+rl_em_fn rl_em_aaa, rl_em_aad, rl_em_aam, rl_em_alu, rl_em_bswap, rl_em_bsx, rl_em_bt, rl_em_call,
+	rl_em_call_far, rl_em_call_rm, rl_em_cbw, rl_em_clts, rl_em_cmov, rl_em_cmpxchg,
+	rl_em_cmpxchg8b, rl_em_cwd, rl_em_daa, rl_em_div, rl_em_enter, rl_em_far_rm, rl_em_fence,
+	rl_em_flag, rl_em_idiv, rl_em_if, rl_em_imul, rl_em_imul_acc, rl_em_in, rl_em_incdec,
+	rl_em_ins, rl_em_int, rl_em_invlpg, rl_em_iret, rl_em_jcc, rl_em_jcxz, rl_em_jmp,
+	rl_em_jmp_far, rl_em_jmp_rm, rl_em_lahf, rl_em_lds, rl_em_ldt_tr, rl_em_lea, rl_em_leave,
+	rl_em_lgdt, rl_em_lmsw, rl_em_loop, rl_em_misc, rl_em_mov, rl_em_mov_cr, rl_em_mov_dr,
+	rl_em_mov_from_seg, rl_em_mov_to_seg, rl_em_movbe, rl_em_movnti, rl_em_movsx, rl_em_mul,
+	rl_em_neg, rl_em_nop, rl_em_not, rl_em_out, rl_em_outs, rl_em_pop, rl_em_popa,
+	rl_em_popcnt, rl_em_popf, rl_em_popseg, rl_em_push, rl_em_pusha, rl_em_pushf,
+	rl_em_pushseg, rl_em_rdmsr, rl_em_rdpmc, rl_em_rdtsc, rl_em_ret, rl_em_ret_far,
+	rl_em_sahf, rl_em_salc, rl_em_setcc, rl_em_sgdt, rl_em_shift, rl_em_shld, rl_em_sldt_str,
+	rl_em_smsw, rl_em_sse_mov, rl_em_string, rl_em_test, rl_em_unhandled, rl_em_wrmsr,
+	rl_em_xadd, rl_em_xchg, rl_em_xlat;
 
 enum { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI };
 
@@ -121,7 +120,10 @@ enum { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI };
 #define EMUL_CR4_OSXSAVE	BIT_ULL(18)
 #define EMUL_EFER_LMA	BIT_ULL(10)
 
-enum { VEC_DE = 0, VEC_BP = 3, VEC_OF = 4, VEC_UD = 6, VEC_NM = 7, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13 };
+enum {
+	VEC_DE = 0, VEC_BP = 3, VEC_OF = 4, VEC_UD = 6, VEC_NM = 7, VEC_NP = 11, VEC_SS = 12,
+	VEC_GP = 13,
+};
 
 /* The operations of opcodes 00 to 3F and of group 1, as encoded there */
 enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
@@ -216,10 +218,24 @@ static inline const struct rl_seg *rl_em_seg(struct rl_emul *e, unsigned int seg
 	return &e->seg[seg];
 }
 
+/* Of an operand 2 with a size of its own */
+static inline unsigned int rl_em_src_size(const struct rl_emul *e)
+{
+	return e->flags & OP_SRC8 ? 1 : e->flags & OP_SRC16 ? 2 : 4;
+}
+
 /* The register in the low bits of the opcode */
 static inline unsigned int rl_em_opcode_reg(const struct rl_emul *e)
 {
 	return (e->opcode & 7) | (e->rex & 1) << 3;
+}
+
+/* The register that is operand 1, unless that is in ModRM.rm */
+static inline unsigned int rl_em_dst_reg(const struct rl_emul *e)
+{
+	unsigned int dst = e->flags & OP_DST;
+
+	return dst == DST_REG ? e->reg : dst == DST_ACC ? REG_AX : rl_em_opcode_reg(e);
 }
 
 static inline u64 rl_em_reg(const struct rl_emul *e, unsigned int nr, unsigned int size)

@@ -15,24 +15,17 @@ static enum rl_emul_result misc_if(struct rl_emul *e, bool allowed, enum rl_emul
 	return allowed ? e->ops->misc(e, what, 0) : rl_em_gp(e, 0);
 }
 
-enum rl_emul_result rl_em_hlt(struct rl_emul *e)
+/* F4 HLT, 0F A2 CPUID, 0F 08 INVD, 0F 09 WBINVD */
+enum rl_emul_result rl_em_misc(struct rl_emul *e)
 {
-	return e->ops->misc(e, RL_MISC_HLT, 0);
-}
-
-enum rl_emul_result rl_em_cpuid(struct rl_emul *e)
-{
-	return e->ops->misc(e, RL_MISC_CPUID, 0);
-}
-
-enum rl_emul_result rl_em_invd(struct rl_emul *e)
-{
-	return e->ops->misc(e, RL_MISC_INVD, 0);
-}
-
-enum rl_emul_result rl_em_wbinvd(struct rl_emul *e)
-{
-	return e->ops->misc(e, RL_MISC_WBINVD, 0);
+	switch (e->opcode) {
+	case 0xf4:
+		return e->ops->misc(e, RL_MISC_HLT, 0);
+	case 0xa2:
+		return e->ops->misc(e, RL_MISC_CPUID, 0);
+	default:
+		return e->ops->misc(e, e->opcode & 1 ? RL_MISC_WBINVD : RL_MISC_INVD, 0);
+	}
 }
 
 static bool may_read_tsc(const struct rl_emul *e)

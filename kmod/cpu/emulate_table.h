@@ -28,6 +28,11 @@
 #define RM_R		(OP_MODRM | DST_RM | SRC_REG)
 #define R_RM		(OP_MODRM | DST_REG | SRC_RM)
 #define A_I		(DST_ACC | SRC_IMM)
+#define RM_R_MOV	(RM_R | OP_MOV)
+#define R_RM_MOV	(R_RM | OP_MOV)
+#define SRC8		OP_SRC8
+#define SRC16		OP_SRC16
+#define PROT		OP_PROT
 #define L		OP_LOCK
 #define MOV		OP_MOV
 #define RO		OP_RO
@@ -75,15 +80,15 @@ static const struct rl_opcode group5[8] = {
 };
 
 static const struct rl_opcode group6[8] = {
-	X(sldt_str, RM | MOV | OP_DST16 | OP_PROT), X(sldt_str, RM | MOV | OP_DST16 | OP_PROT),
-	X(ldt_tr, SRC_RM | OP_SRC16 | PRIV | OP_PROT), X(ldt_tr, SRC_RM | OP_SRC16 | PRIV | OP_PROT),
-	N(OP_PROT), N(OP_PROT), UD, UD,
+	X(sldt_str, RM | MOV | OP_DST16 | PROT), X(sldt_str, RM | MOV | OP_DST16 | PROT),
+	X(ldt_tr, SRC_RM | SRC16 | PRIV | PROT), X(ldt_tr, SRC_RM | SRC16 | PRIV | PROT),
+	N(PROT), N(PROT), UD, UD,
 };
 
 /* With a register in ModRM.rm the unused ones are other instructions: sgdt and lgdt know them. */
 static const struct rl_opcode group7[8] = {
 	X(sgdt, 0), X(sgdt, 0), X(lgdt, 0), X(lgdt, 0),
-	X(smsw, RM | MOV | OP_DST16), UD, X(lmsw, SRC_RM | OP_SRC16 | PRIV), X(invlpg, 0),
+	X(smsw, RM | MOV | OP_DST16), UD, X(lmsw, SRC_RM | SRC16 | PRIV), X(invlpg, 0),
 };
 
 static const struct rl_opcode group8[8] = {
@@ -114,40 +119,49 @@ static const struct rl_opcode opcodes[256] = {
 	/* 40: REX in 64-bit mode */
 	X8(X(incdec, DST_OPREG | OP_PREFIX)), X8(X(incdec, DST_OPREG | OP_PREFIX)),
 	/* 50 */ X8(X(push, SRC_REG | D64)), X8(X(pop, DST_OPREG | MOV | D64)),
-	/* 60 */ X(pusha, NO64), X(popa, NO64), N(NO64 | M | OP_VEX), X(movsx, R_RM | MOV | OP_SRC32), P, P, P, P,
-	/* 68 */ X(push, SRC_IMM | IMM_Z | D64), X(imul, R_RM | MOV | IMM_Z),
-		 X(push, SRC_IMM | IMM_B | D64), X(imul, R_RM | MOV | IMM_B),
+	/* 60 */ X(pusha, NO64), X(popa, NO64), N(NO64 | M | OP_VEX),
+		 X(movsx, R_RM_MOV | OP_SRC32), P, P, P, P,
+	/* 68 */ X(push, SRC_IMM | IMM_Z | D64), X(imul, R_RM_MOV | IMM_Z),
+		 X(push, SRC_IMM | IMM_B | D64), X(imul, R_RM_MOV | IMM_B),
 		 X(ins, B), X(ins, 0), X(outs, B), X(outs, 0),
 	/* 70 */ X8(X(jcc, F64 | IMM_B)), X8(X(jcc, F64 | IMM_B)),
 	/* 80 */ G(group1, B | RM | SRC_IMM | IMM_B), G(group1, RM | SRC_IMM | IMM_Z),
 		 G(group1, B | RM | SRC_IMM | IMM_B | NO64), G(group1, RM | SRC_IMM | IMM_B),
-		 X(test, B | RM_R | RO), X(test, RM_R | RO), X(xchg, B | RM_R | L), X(xchg, RM_R | L),
-	/* 88 */ X(mov, B | RM_R | MOV), X(mov, RM_R | MOV), X(mov, B | R_RM | MOV), X(mov, R_RM | MOV),
+		 X(test, B | RM_R | RO), X(test, RM_R | RO),
+		 X(xchg, B | RM_R | L), X(xchg, RM_R | L),
+	/* 88 */ X(mov, B | RM_R_MOV), X(mov, RM_R_MOV), X(mov, B | R_RM_MOV), X(mov, R_RM_MOV),
 		 X(mov_from_seg, RM | MOV | OP_DST16), X(lea, M | DST_REG | MOV | OP_MEM),
-		 X(mov_to_seg, M | SRC_RM | OP_SRC16), G(group1a, 0),
+		 X(mov_to_seg, M | SRC_RM | SRC16), G(group1a, 0),
 	/* 90 */ X8(X(xchg, DST_OPREG | SRC_ACC)),
 	/* 98 */ X(cbw, 0), X(cwd, 0), X(call_far, IMM_FAR | NO64), N(0),
 		 X(pushf, D64), X(popf, D64), X(sahf, 0), X(lahf, 0),
-	/* A0 */ X(mov, B | DST_ACC | SRC_RM | MOV | IMM_MOFFS), X(mov, DST_ACC | SRC_RM | MOV | IMM_MOFFS),
-		 X(mov, B | DST_RM | SRC_ACC | MOV | IMM_MOFFS), X(mov, DST_RM | SRC_ACC | MOV | IMM_MOFFS),
+	/* A0 */ X(mov, B | DST_ACC | SRC_RM | MOV | IMM_MOFFS),
+		 X(mov, DST_ACC | SRC_RM | MOV | IMM_MOFFS),
+		 X(mov, B | DST_RM | SRC_ACC | MOV | IMM_MOFFS),
+		 X(mov, DST_RM | SRC_ACC | MOV | IMM_MOFFS),
 		 X(string, B), X(string, 0), X(string, B), X(string, 0),
-	/* A8 */ X(test, B | A_I | IMM_B | RO), X(test, A_I | IMM_Z | RO), X(string, B), X(string, 0),
+	/* A8 */ X(test, B | A_I | IMM_B | RO), X(test, A_I | IMM_Z | RO),
+		 X(string, B), X(string, 0),
 		 X(string, B), X(string, 0), X(string, B), X(string, 0),
 	/* B0 */ X8(X(mov, B | DST_OPREG | SRC_IMM | MOV | IMM_B)),
 	/* B8 */ X8(X(mov, DST_OPREG | SRC_IMM | MOV | IMM_V)),
 	/* C0 */ G(group2, B | SRC_IMM | IMM_B), G(group2, SRC_IMM | IMM_B),
-		 X(ret, F64 | IMM_W), X(ret, F64), X(lds, MEM | NO64 | OP_VEX), X(lds, MEM | NO64 | OP_VEX),
+		 X(ret, F64 | IMM_W), X(ret, F64),
+		 X(lds, MEM | NO64 | OP_VEX), X(lds, MEM | NO64 | OP_VEX),
 		 G(group11, B | IMM_B), G(group11, IMM_Z),
 	/* C8 */ X(enter, D64 | IMM_WB), X(leave, D64), X(ret_far, IMM_W), X(ret_far, 0),
 		 X(int, 0), X(int, IMM_B), X(int, NO64), X(iret, 0),
-	/* D0 */ G(group2, B | SRC_ONE), G(group2, SRC_ONE), G(group2, B | SRC_CL), G(group2, SRC_CL),
+	/* D0 */ G(group2, B | SRC_ONE), G(group2, SRC_ONE),
+		 G(group2, B | SRC_CL), G(group2, SRC_CL),
 		 X(aam, IMM_B | NO64), X(aad, IMM_B | NO64), X(salc, NO64), X(xlat, 0),
 	/* D8: x87 */ N8,
-	/* E0 */ X(loop, F64 | IMM_B), X(loop, F64 | IMM_B), X(loop, F64 | IMM_B), X(jcxz, F64 | IMM_B),
+	/* E0 */ X(loop, F64 | IMM_B), X(loop, F64 | IMM_B),
+		 X(loop, F64 | IMM_B), X(jcxz, F64 | IMM_B),
 		 X(in, B | IMM_B), X(in, IMM_B), X(out, B | IMM_B), X(out, IMM_B),
-	/* E8 */ X(call, F64 | IMM_Z), X(jmp, F64 | IMM_Z), X(jmp_far, IMM_FAR | NO64), X(jmp, F64 | IMM_B),
+	/* E8 */ X(call, F64 | IMM_Z), X(jmp, F64 | IMM_Z),
+		 X(jmp_far, IMM_FAR | NO64), X(jmp, F64 | IMM_B),
 		 X(in, B), X(in, 0), X(out, B), X(out, 0),
-	/* F0 */ P, N(0), P, P, X(hlt, PRIV), X(cmc, 0), G(group3b, B), G(group3, 0),
+	/* F0 */ P, N(0), P, P, X(misc, PRIV), X(flag, 0), G(group3b, B), G(group3, 0),
 	/* F8 */ X(flag, 0), X(flag, 0), X(if, 0), X(if, 0), X(flag, 0), X(flag, 0),
 		 G(group4, B), G(group5, 0),
 };
@@ -158,9 +172,11 @@ static const struct rl_opcode opcodes[256] = {
 #define MI		N(M | IMM_B)
 
 static const struct rl_opcode opcodes_0f[256] = {
-	/* 00 */ G(group6, 0), G(group7, 0), N(M | OP_PROT), N(M | OP_PROT), UD, N(0), X(clts, PRIV), N(PRIV),
-	/* 08 */ X(invd, PRIV), X(wbinvd, PRIV), UD, UD, UD, X(nop, M), N(0), MI,
-	/* 10 */ X(sse_mov, M), X(sse_mov, M), X(sse_mov, M), X(sse_mov, MEM), N(M), N(M), X(sse_mov, M),
+	/* 00 */ G(group6, 0), G(group7, 0), N(M | PROT),
+		 N(M | PROT), UD, N(0), X(clts, PRIV), N(PRIV),
+	/* 08 */ X(misc, PRIV), X(misc, PRIV), UD, UD, UD, X(nop, M), N(0), MI,
+	/* 10 */ X(sse_mov, M), X(sse_mov, M), X(sse_mov, M),
+		 X(sse_mov, MEM), N(M), N(M), X(sse_mov, M),
 		 X(sse_mov, MEM),
 	/* 18 */ X8(X(nop, M)),
 	/* 20 */ X(mov_cr, M | OP_REGS | PRIV), X(mov_dr, M | OP_REGS | PRIV),
@@ -171,18 +187,22 @@ static const struct rl_opcode opcodes_0f[256] = {
 	/* 40 */ X8(CMOV), X8(CMOV),
 	/* 50 */ N8, N8,
 	/* 60 */ N8, N4, N(M), N(M), X(sse_mov, M), X(sse_mov, M),
-	/* 70 */ MI, MI, MI, MI, N(M), N(M), N(M), N(0), N4, N(M), N(M), X(sse_mov, M), X(sse_mov, M),
+	/* 70 */ MI, MI, MI, MI, N(M), N(M), N(M), N(0), N4,
+		 N(M), N(M), X(sse_mov, M), X(sse_mov, M),
 	/* 80 */ X8(JCC), X8(JCC),
 	/* 90 */ X8(SETCC), X8(SETCC),
-	/* A0 */ X(pushseg, D64), X(popseg, D64), X(cpuid, 0), X(bt, RM_R | OP_BITS | RO),
+	/* A0 */ X(pushseg, D64), X(popseg, D64), X(misc, 0), X(bt, RM_R | OP_BITS | RO),
 		 X(shld, RM_R | IMM_B), X(shld, RM_R), UD, UD,
 	/* A8 */ X(pushseg, D64), X(popseg, D64), N(0), X(bt, RM_R | OP_BITS | L),
 		 X(shld, RM_R | IMM_B), X(shld, RM_R), G(group15, 0), X(imul, R_RM),
-	/* B0 */ X(cmpxchg, B | RM_R | L), X(cmpxchg, RM_R | L), X(lds, MEM), X(bt, RM_R | OP_BITS | L),
-		 X(lds, MEM), X(lds, MEM), X(mov, R_RM | MOV | OP_SRC8), X(mov, R_RM | MOV | OP_SRC16),
-	/* B8 */ X(popcnt, R_RM | MOV), UD, G(group8, RM | SRC_IMM | IMM_B), X(bt, RM_R | OP_BITS | L),
-		 X(bsx, R_RM), X(bsx, R_RM), X(movsx, R_RM | MOV | OP_SRC8), X(movsx, R_RM | MOV | OP_SRC16),
-	/* C0 */ X(xadd, B | RM_R | L), X(xadd, RM_R | L), MI, X(movnti, RM_R | MOV | OP_MEM), MI, MI, MI,
+	/* B0 */ X(cmpxchg, B | RM_R | L), X(cmpxchg, RM_R | L),
+		 X(lds, MEM), X(bt, RM_R | OP_BITS | L),
+		 X(lds, MEM), X(lds, MEM), X(mov, R_RM_MOV | SRC8), X(mov, R_RM_MOV | SRC16),
+	/* B8 */ X(popcnt, R_RM_MOV), UD, G(group8, RM | SRC_IMM | IMM_B),
+		 X(bt, RM_R | OP_BITS | L),
+		 X(bsx, R_RM), X(bsx, R_RM), X(movsx, R_RM_MOV | SRC8), X(movsx, R_RM_MOV | SRC16),
+	/* C0 */ X(xadd, B | RM_R | L), X(xadd, RM_R | L), MI,
+		 X(movnti, RM_R_MOV | OP_MEM), MI, MI, MI,
 		 G(group9, 0),
 	/* C8 */ X8(X(bswap, DST_OPREG)),
 	/* D0 */ N4, N(M), N(M), X(sse_mov, M), N(M), N8,
@@ -192,7 +212,7 @@ static const struct rl_opcode opcodes_0f[256] = {
 
 /* 0F 38 and 0F 3A: MOVBE, MOVNTDQA, and those that are only decoded */
 static const struct rl_opcode opcode_movbe[2] = {
-	X(movbe, R_RM | MOV | OP_MEM), X(movbe, RM_R | MOV | OP_MEM),
+	X(movbe, R_RM_MOV | OP_MEM), X(movbe, RM_R_MOV | OP_MEM),
 };
 static const struct rl_opcode opcode_movntdqa = X(sse_mov, MEM);
 static const struct rl_opcode opcode_0f38 = N(M);
