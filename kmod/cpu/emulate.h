@@ -12,7 +12,9 @@
  * its first change, writes to memory next, registers last; so an instruction that did not finish
  * can be run again. After RL_EMUL_USER: keep @insn and @fetched, get the data from user space, run
  * again. The same reads come again in the same order, and the read operation answers from what was
- * completed. Once RL_EMUL_OK comes back, the completed data is used up.
+ * completed. Once RL_EMUL_OK comes back, the completed data is used up. An operation that keeps
+ * such data, or leaves something to user space, sets @stop: a string instruction then ends its run
+ * after the item, so that what is kept never belongs to two items.
  */
 #ifndef RL_CPU_EMULATE_H
 #define RL_CPU_EMULATE_H

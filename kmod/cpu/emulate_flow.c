@@ -588,8 +588,10 @@ static enum rl_emul_result load_seg(struct rl_emul *e, unsigned int seg, u16 sel
 	if (popped)
 		rl_em_sp_add(e, popped);
 	rl_em_set_seg(e, seg, &s);
-	if (seg == RL_SEG_SS)
+	if (seg == RL_SEG_SS) {
 		e->shadow = RL_SHADOW_MOV_SS;
+		e->single_step = false;
+	}
 	return RL_EMUL_OK;
 }
 

@@ -415,14 +415,16 @@ static u64 undefined_flags(const struct sample *s)
 	if (dshift)
 		return count > bits ? ARITH : AF | (count > 1 ? OF : 0);
 	return (s->t->reg >= 4 ? AF : 0) | (count > 1 ? OF : 0) |
-	       (s->t->reg >= 4 && s->t->reg < 7 && count > bits ? CF : 0);
+	       (s->t->reg >= 4 && s->t->reg < 7 && count >= bits ? CF : 0);
 }
 
-/* Results without a defined value: SHLD and SHRD of 16 bits by more than 16 */
+/* Results without a defined value: SHLD and SHRD of 16 bits by more than 16, BSF and BSR of 0 */
 static bool undefined_result(const struct sample *s)
 {
 	u8 op = s->t->opcode;
 
+	if (s->t->map == 0x0f && (op & 0xfe) == 0xbc && !(s->t->flags & F3))
+		return native_out.flags & ZF;
 	return s->size == 2 && s->t->map == 0x0f && (op & 0xf6) == 0xa4 && undefined_flags(s) == ARITH;
 }
 

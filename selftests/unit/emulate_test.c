@@ -580,6 +580,10 @@ TEST(segment_loads_in_protected_mode)
 	EXPECT_OK(0x8e, 0xd0);
 	EXPECT_EQ(m.e.shadow, RL_SHADOW_MOV_SS);
 	EXPECT_EQ(m.seg[RL_SEG_SS].base, STACK_BASE);
+	m.e.rflags |= FL_TF;
+	EXPECT_OK(0x8e, 0xd0);
+	EXPECT(!m.e.single_step);			/* the trap, too, is held back */
+	m.e.rflags &= ~(u64)FL_TF;
 	EXPECT_OK(0x90);
 	EXPECT_EQ(m.e.shadow, 0);
 	put_desc(&m, TABLE_BASE + SEL_CODE64, 0, 0xfffff, 0xc09b);
