@@ -392,43 +392,31 @@ int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated)
 }
 
 /* Bits and sizes that follow the guest's registers rather than the table. */
-static void apply_state(struct rl_vcpu *vcpu, u32 function, u32 index, u32 *eax, u32 *ebx,
-			u32 *ecx)
+static bool follows_state(u32 function)
 {
-	switch (function) {
-	case 1:
-		*ecx &= ~F(OSXSAVE);
-		if (rl_cr4_read(vcpu) & X86_CR4_OSXSAVE)
-			*ecx |= F(OSXSAVE);
-		break;
-	case 0xd:
-		if (index == 0)
-			*ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), false);
-		else if (index == 1 && *eax & F(XSAVEC))
-			*ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), true);
-		break;
-	}
+	return function == 1 || function == 0xd;
 }
 
-static void apply_state_edx(struct rl_vcpu *vcpu, u32 *ecx, u32 *edx)
+static void set_bit_to(u32 *word, u32 bit, bool on)
 {
-	*edx &= ~F(APIC);
-	if (rl_lapic_base(vcpu) & MSR_IA32_APICBASE_ENABLE)
-		*edx |= F(APIC);
-	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
-		*ecx &= ~F(MWAIT);
-		if (vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT)
-			*ecx |= F(MWAIT);
-	}
+	*word = on ? *word | bit : *word & ~bit;
 }
 
 static void entry_now(struct rl_vcpu *vcpu, const struct kvm_cpuid_entry2 *e,
 		      struct kvm_cpuid_entry2 *now)
 {
 	*now = *e;
-	apply_state(vcpu, e->function, e->index, &now->eax, &now->ebx, &now->ecx);
-	if (e->function == 1)
-		apply_state_edx(vcpu, &now->ecx, &now->edx);
+	if (e->function == 1) {
+		set_bit_to(&now->ecx, F(OSXSAVE), rl_cr4_read(vcpu) & X86_CR4_OSXSAVE);
+		set_bit_to(&now->edx, F(APIC), rl_lapic_base(vcpu) & MSR_IA32_APICBASE_ENABLE);
+		if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
+			set_bit_to(&now->ecx, F(MWAIT),
+				   vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT);
+	} else if (e->function == 0xd && e->index == 0) {
+		now->ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), false);
+	} else if (e->function == 0xd && e->index == 1 && e->eax & F(XSAVEC)) {
+		now->ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), true);
+	}
 }
 
 /* The first 32 basic and the first 32 extended leaves have a hint, others none. */
@@ -654,6 +642,31 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct rl_vcpu *vcpu, u32 fun
 	return rl_cpuid_find(vcpu, basic->eax, index);
 }
 
+/* A leaf that is not in the table, or whose entry is not the whole answer. */
+static noinline void exec_slow(struct rl_vcpu *vcpu, const struct kvm_cpuid_entry2 *e,
+			       u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
+{
+	u32 function = *eax, index = *ecx;
+	struct kvm_cpuid_entry2 now = {};
+
+	if (!e)
+		e = out_of_range(vcpu, function, index);
+	if (e) {
+		entry_now(vcpu, e, &now);
+	} else if (function == 0xb || function == 0x1f) {
+		/* An undefined level of the topology still tells level and x2APIC id. */
+		e = rl_cpuid_find(vcpu, function, 1);
+		if (e) {
+			now.ecx = index & 0xff;
+			now.edx = e->edx;
+		}
+	}
+	*eax = now.eax;
+	*ebx = now.ebx;
+	*ecx = now.ecx;
+	*edx = now.edx;
+}
+
 /**
  * rl_cpuid_exec() - Execute CPUID
  * @vcpu: the vCPU
@@ -666,31 +679,14 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct rl_vcpu *vcpu, u32 fun
  */
 void rl_cpuid_exec(struct rl_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 {
-	u32 function = *eax, index = *ecx;
-	const struct kvm_cpuid_entry2 *e = rl_cpuid_find(vcpu, function, index);
+	const struct kvm_cpuid_entry2 *e = rl_cpuid_find(vcpu, *eax, *ecx);
 
-	if (unlikely(!e)) {
-		e = out_of_range(vcpu, function, index);
-		if (e)
-			function = e->function;
-	}
-	if (unlikely(!e)) {
-		*eax = *ebx = *ecx = *edx = 0;
-		/* An undefined level of the topology still tells level and x2APIC id. */
-		if (function == 0xb || function == 0x1f) {
-			e = rl_cpuid_find(vcpu, function, 1);
-			if (e) {
-				*ecx = index & 0xff;
-				*edx = e->edx;
-			}
-		}
+	if (unlikely(!e || follows_state(e->function))) {
+		exec_slow(vcpu, e, eax, ebx, ecx, edx);
 		return;
 	}
 	*eax = e->eax;
 	*ebx = e->ebx;
 	*ecx = e->ecx;
 	*edx = e->edx;
-	if (function == 1)
-		apply_state_edx(vcpu, ecx, edx);
-	apply_state(vcpu, function, index, eax, ebx, ecx);
 }
