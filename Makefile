@@ -48,7 +48,7 @@ sparse:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) C=2 CF="$(CF)" modules
 
 unit:
-	$(MAKE) -C selftests/unit run
+	$(MAKE) -C selftests/unit check
 
 setup:
 	@$(TESTHOST)/setup
