@@ -221,13 +221,15 @@ static int exit_hlt(struct rl_vcpu *vcpu)
 
 static int complete_out(struct rl_vcpu *vcpu)
 {
-	return skip(vcpu);
+	return rl_user_moved_rip(vcpu) ? RL_RESUME : skip(vcpu);
 }
 
 static int complete_in(struct rl_vcpu *vcpu)
 {
 	u32 val = 0;
 
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
 	memcpy(&val, vcpu->pio_data, vcpu->pio.size);
 	rl_pio_result(vcpu, vcpu->pio.size, val);
 	return skip(vcpu);

@@ -597,6 +597,7 @@ int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
 {
 	struct kvm_run *run = vcpu->run;
 
+	vcpu->user_rip = rl_linear_rip(vcpu);
 	vcpu->pio.port = port;
 	vcpu->pio.size = size;
 	vcpu->pio.in = in;
@@ -610,10 +611,20 @@ int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
 	return RL_EXIT_USER;
 }
 
+/*
+ * User space set RIP while an access was its to finish: the instruction it
+ * belonged to is no longer the current one.
+ */
+bool rl_user_moved_rip(struct rl_vcpu *vcpu)
+{
+	return rl_linear_rip(vcpu) != vcpu->user_rip;
+}
+
 static int mmio_user(struct rl_vcpu *vcpu, const struct mmio_piece *p, bool write)
 {
 	struct kvm_run *run = vcpu->run;
 
+	vcpu->user_rip = rl_linear_rip(vcpu);
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = p->gpa;
 	run->mmio.len = p->len;
@@ -629,8 +640,11 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in);
 static int complete_read(struct rl_vcpu *vcpu)
 {
 	struct rl_insn *in = vcpu->insn;
-	struct mmio_piece *p = &in->reads[in->nr_reads++];
+	struct mmio_piece *p;
 
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
+	p = &in->reads[in->nr_reads++];
 	memcpy(p->data, vcpu->run->mmio.data, p->len);
 	return run_insn(vcpu, in);
 }
@@ -639,6 +653,8 @@ static int complete_in(struct rl_vcpu *vcpu)
 {
 	struct rl_insn *in = vcpu->insn;
 
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
 	in->pio_in_done = true;
 	return run_insn(vcpu, in);
 }

@@ -9,6 +9,7 @@ int rl_emulate(struct rl_vcpu *vcpu);
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
 void rl_insn_free(struct rl_vcpu *vcpu);
 int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count);
+bool rl_user_moved_rip(struct rl_vcpu *vcpu);
 int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror);
 
 #endif

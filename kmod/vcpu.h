@@ -98,6 +98,7 @@ struct rl_vcpu {
 	void *pio_data;			/* second page of the mapping */
 	struct rl_exit exit;		/* the last one */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
+	gva_t user_rip;			/* linear RIP at that exit */
 	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
 
