@@ -23,6 +23,9 @@ static void dump_exit(struct kvm_run *run)
 		run->exit_reason, exit_name(run->exit_reason), run->if_flag,
 		run->ready_for_interrupt_injection, run->cr8, run->apic_base);
 	switch (run->exit_reason) {
+	case KVM_EXIT_UNKNOWN:
+		fprintf(stderr, "#   hardware reason %#llx\n", run->hw.hardware_exit_reason);
+		break;
 	case KVM_EXIT_IO:
 		memcpy(&data, (u8 *)run + run->io.data_offset, run->io.size);
 		fprintf(stderr, "#   %s port %#x size %u count %u data %#lx\n",

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vCPUs as threads: more of them than CPUs, moved from one CPU to another, and
+ * nothing of a guest left behind for the next one or for the host.
+ */
+#include "lib.h"
+#include "kselftest_harness.h"
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+static u32 stop;
+static u64 counters[MAX_VCPUS];
+
+static void guest_count(u64 id)
+{
+	while (counters[id] < 20000)
+		WRITE_ONCE(counters[id], counters[id] + 1);
+	GUEST_DONE();
+}
+
+TEST(sixty_four_vcpus)
+{
+	struct vm *vm = vm_long(64, guest_count, VM_IRQCHIP);
+
+	for (int i = 0; i < 64; i++)
+		vcpu_start(vm->vcpus[i]);
+	for (int i = 0; i < 64; i++)
+		vcpu_join(vm->vcpus[i]);
+	for (int i = 0; i < 64; i++)
+		ASSERT_EQ(20000, G(vm, counters[i]));
+	vm_free(vm);
+}
+
+static void guest_count_until_stop(u64 id)
+{
+	while (!READ_ONCE(stop))
+		WRITE_ONCE(counters[id], counters[id] + 1);
+	GUEST_DONE();
+}
+
+/* Nobody starves: all go on while all compete. */
+TEST(all_make_progress)
+{
+	struct vm *vm = vm_long(8, guest_count_until_stop, VM_IRQCHIP);
+
+	for (int i = 0; i < 8; i++)
+		vcpu_start(vm->vcpus[i]);
+	for (int round = 0; round < 3; round++) {
+		u64 before[8];
+
+		for (int i = 0; i < 8; i++)
+			before[i] = G(vm, counters[i]);
+		for (int i = 0; i < 8; i++)
+			WAIT_FOR(G(vm, counters[i]) > before[i]);
+	}
+	G(vm, stop) = 1;
+	for (int i = 0; i < 8; i++)
+		vcpu_join(vm->vcpus[i]);
+	vm_free(vm);
+}
+
+static int nr_cpus(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void pin(pthread_t thread, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_setaffinity_np(thread, sizeof(set), &set);
+}
+
+/* State that no exit saves by itself: registers of the FPU, bases, debug registers. */
+static void guest_guard_state(u64 id)
+{
+	u64 pattern = 0x1111111111111111 * (id + 1), val, tsc = 0, now;
+
+	guest_wrmsr(MSR_KERNEL_GS, 0x1000 * (id + 1));
+	guest_wrmsr(MSR_LSTAR, 0x2000 * (id + 1));
+	asm volatile("mov %0, %%db0; mov %1, %%db3" : : "r"(pattern >> 20), "r"(pattern >> 30));
+	asm volatile("movq %0, %%xmm0; movq %0, %%xmm7; movq %0, %%xmm15" : : "r"(pattern));
+	asm volatile("fninit; fildq %0" : : "m"(pattern));
+	GUEST_SYNC(1, 0);
+	while (!READ_ONCE(stop)) {
+		asm volatile("movq %%xmm0, %0" : "=r"(val));
+		GUEST_ASSERT_EQ(val, pattern);
+		asm volatile("movq %%xmm7, %0" : "=r"(val));
+		GUEST_ASSERT_EQ(val, pattern);
+		asm volatile("movq %%xmm15, %0" : "=r"(val));
+		GUEST_ASSERT_EQ(val, pattern);
+		asm volatile("fld %%st(0); fistpq %0" : "=m"(val));
+		GUEST_ASSERT_EQ(val, pattern);
+		asm volatile("mov %%db0, %0" : "=r"(val));
+		GUEST_ASSERT_EQ(val, pattern >> 20);
+		asm volatile("mov %%db3, %0" : "=r"(val));
+		GUEST_ASSERT_EQ(val, pattern >> 30);
+		GUEST_ASSERT_EQ(guest_rdmsr(MSR_KERNEL_GS), 0x1000 * (id + 1));
+		GUEST_ASSERT_EQ(guest_rdmsr(MSR_LSTAR), 0x2000 * (id + 1));
+		now = rdtsc();
+		GUEST_ASSERT(now >= tsc);
+		tsc = now;
+		WRITE_ONCE(counters[id], counters[id] + 1);
+	}
+	GUEST_DONE();
+}
+
+static void guard(int vcpus, bool move)
+{
+	struct vm *vm = vm_long(vcpus, guest_guard_state, VM_IRQCHIP);
+
+	for (int i = 0; i < vcpus; i++) {
+		vcpu_start(vm->vcpus[i]);
+		pin(vm->vcpus[i]->thread, 0);
+	}
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < vcpus; i++) {
+			u64 before = G(vm, counters[i]);
+
+			if (move)
+				pin(vm->vcpus[i]->thread, (round + i) % nr_cpus());
+			WAIT_FOR(G(vm, counters[i]) > before);
+		}
+	}
+	G(vm, stop) = 1;
+	for (int i = 0; i < vcpus; i++)
+		vcpu_join(vm->vcpus[i]);
+	vm_free(vm);
+}
+
+TEST(several_on_one_cpu)
+{
+	guard(3, false);
+}
+
+TEST(moved_between_cpus)
+{
+	if (nr_cpus() < 2)
+		SKIP(return, "one CPU");
+	guard(2, true);
+}
+
+/* What KVM_RUN may not change for the thread that calls it. */
+struct host_state {
+	u64 xmm[4], st, xcr0, fs, tsc_aux;
+	u16 ds, es, ss;
+};
+
+static u64 xgetbv(void)
+{
+	u32 out[4], lo, hi;
+
+	guest_cpuid(1, 0, out);
+	if (!(out[2] & 1 << 27))
+		return 0;
+	asm volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return lo | (u64)hi << 32;
+}
+
+static u64 tsc_aux(void)
+{
+	u32 out[4], lo, hi, aux;
+
+	guest_cpuid(0x80000001, 0, out);
+	if (!(out[3] & 1 << 27))
+		return 0;
+	asm volatile("rdtscp" : "=a"(lo), "=d"(hi), "=c"(aux));
+	return aux;
+}
+
+/* The ioctl in between is a bare system call, so that no C code touches the registers. */
+static long run_between(struct vcpu *v, u64 pattern, struct host_state *s)
+{
+	long ret = SYS_ioctl;
+
+	asm volatile("movq %[p], %%xmm0; movq %[p], %%xmm5; movq %[p], %%xmm8; movq %[p], %%xmm15\n"
+		     "push %[p]; fninit; fildq (%%rsp); pop %%r11\n"
+		     "xor %%edx, %%edx\n"
+		     "syscall\n"
+		     "movq %%xmm0, 0(%[s]); movq %%xmm5, 8(%[s]); movq %%xmm8, 16(%[s])\n"
+		     "movq %%xmm15, 24(%[s]); fistpq 32(%[s])\n"
+		     : "+a"(ret)
+		     : "D"((long)v->fd), "S"((long)KVM_RUN), [p] "r"(pattern), [s] "r"(s)
+		     : "rcx", "rdx", "r11", "memory");
+	asm volatile("mov %%ds, %0; mov %%es, %1; mov %%ss, %2" : "=r"(s->ds), "=r"(s->es),
+		     "=r"(s->ss));
+	asm volatile("mov %%fs:0, %0" : "=r"(s->fs));
+	s->xcr0 = xgetbv();
+	s->tsc_aux = tsc_aux();
+	return ret;
+}
+
+static void guest_spoil(u64 id)
+{
+	for (u64 i = 1;; i++) {
+		asm volatile("movq %0, %%xmm0; movq %0, %%xmm5; movq %0, %%xmm8; movq %0, %%xmm15"
+			     : : "r"(i));
+		asm volatile("fninit; fldpi; fldpi");
+		asm volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs"
+			     : : "r"(SEL_UDATA));
+		guest_wrmsr(MSR_FS_BASE, 0xdead000);
+		guest_wrmsr(MSR_GS_BASE, 0xdead000);
+		guest_wrmsr(MSR_KERNEL_GS, 0xdead000);
+		guest_wrmsr(MSR_LSTAR, 0xdead000);
+		guest_wrmsr(MSR_STAR, 0xdead000);
+		guest_wrmsr(MSR_SFMASK, 0);
+		guest_wrmsr_safe(MSR_TSC_AUX, 0xdead);
+		asm volatile("mov %0, %%db0; mov %0, %%db1" : : "r"(0x1234567ull));
+		asm volatile("mov %0, %%db7" : : "r"(0x400ull));
+		outb(0x80, i);
+	}
+}
+
+TEST(thread_keeps_its_own_state)
+{
+	struct vm *vm = vm_long(1, guest_spoil, 0);
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0].value = 1 };
+	struct host_state before = {}, after;
+	struct vcpu *v = vm->vcpus[0];
+
+	pin(pthread_self(), 0);
+	if (rl_cap(KVM_CAP_XCRS))
+		kvm_try(v->fd, KVM_SET_XCRS, &xcrs);
+	asm volatile("mov %%ds, %0; mov %%es, %1; mov %%ss, %2" : "=r"(before.ds),
+		     "=r"(before.es), "=r"(before.ss));
+	asm volatile("mov %%fs:0, %0" : "=r"(before.fs));
+	before.xcr0 = xgetbv();
+	before.tsc_aux = tsc_aux();
+	for (u64 i = 1; i < 200; i++) {
+		u64 pattern = 0x1234567812345678 + i;
+
+		ASSERT_EQ(0, run_between(v, pattern, &after));
+		ASSERT_EQ(KVM_EXIT_IO, v->run->exit_reason);
+		for (int x = 0; x < 4; x++)
+			ASSERT_EQ(pattern, after.xmm[x]);
+		ASSERT_EQ(pattern, after.st);
+		ASSERT_EQ(before.ds, after.ds);
+		ASSERT_EQ(before.es, after.es);
+		ASSERT_EQ(before.ss, after.ss);
+		ASSERT_EQ(before.fs, after.fs);
+		ASSERT_EQ(before.xcr0, after.xcr0);
+		ASSERT_EQ(before.tsc_aux, after.tsc_aux);
+	}
+	vm_free(vm);
+}
+
+/* A debugger's breakpoint on the thread survives guests that have their own. */
+TEST(thread_keeps_its_breakpoints)
+{
+	static volatile u64 watched;
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .bp_type = HW_BREAKPOINT_W,
+		.bp_addr = (u64)&watched, .bp_len = HW_BREAKPOINT_LEN_8, .exclude_kernel = 1,
+		.exclude_hv = 1, .sample_period = 1,
+	};
+	struct vm *vm = vm_long(1, guest_spoil, 0);
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	u64 hits;
+
+	if (fd < 0)
+		SKIP(return, "no hardware breakpoints");
+	for (u64 i = 1; i < 20; i++) {
+		expect_exit(vm->vcpus[0], KVM_EXIT_IO);
+		watched = i;
+		ASSERT_EQ(8, read(fd, &hits, 8));
+		ASSERT_EQ(i, hits);
+	}
+	vm_free(vm);
+}
+
+/* Two VMs of one process, taking turns in one thread. */
+TEST(two_vms_in_one_thread)
+{
+	struct vm *vm[2] = { vm_puppet(1, 0), vm_puppet(1, VM_IRQCHIP) };
+
+	for (u64 i = 0; i < 50; i++) {
+		for (int n = 0; n < 2; n++) {
+			puppet_write(vm[n]->vcpus[0], FREE_GPA, i * 2 + n);
+			puppet_wrmsr(vm[n]->vcpus[0], MSR_STAR, i * 2 + n);
+		}
+		for (int n = 0; n < 2; n++) {
+			ASSERT_EQ(i * 2 + n, puppet_read(vm[n]->vcpus[0], FREE_GPA));
+			ASSERT_EQ(i * 2 + n, puppet_rdmsr(vm[n]->vcpus[0], MSR_STAR));
+		}
+	}
+}
+
+TEST_HARNESS_MAIN
