@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Time: the VM's clock, kvmclock pages, wall clock, steal time, the TSC's frequency. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include <sched.h>
 #include <time.h>
 

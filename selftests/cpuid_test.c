@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* CPUID: what is supported, what may be set, what the guest reads. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 FIXTURE(cpuid) {
 	struct vm *vm;

@@ -5,7 +5,7 @@
  * plays memory. Registers, flags and memory must come out the same.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define STATUS_FLAGS	0x8c5		/* CF PF ZF SF OF; AF is often undefined */
 #define CF_OF		0x801

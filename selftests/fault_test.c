@@ -4,7 +4,7 @@
  * injects, and every kind of event that meets a second-level fault on its way.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define NOT_PRESENT	0x300000000ull		/* 1 GiB page that the test takes away */
 

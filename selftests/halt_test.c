@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* HLT: whoever sleeps there is woken by each interrupt meant for it; none is lost. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define ROUNDS		500
 #define VECTOR		0x45

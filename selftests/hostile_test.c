@@ -6,7 +6,7 @@
  * from a seed, which a failure can be repeated with (RINGLET_SEED).
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include <sys/time.h>
 
 static u64 rng;

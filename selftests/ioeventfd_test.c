@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* ioeventfd: a guest's write that wakes somebody instead of ending KVM_RUN. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define PORT	0x4560
 #define GPA	HOLE_GPA

@@ -4,7 +4,7 @@
  * their state, interrupt lines, MSIs, the routing table, irqfds.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define IOAPIC_GPA	0xfec00000ull
 #define IOAPIC_MASKED	0x10000

@@ -4,7 +4,7 @@
  * of every kind, INIT and SIPI, priorities, end of interrupt, NMI.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define ICR_NMI		0x400
 #define ICR_INIT	0x500

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Guest memory: slots, what they refuse, what the guest sees of a change, the dirty log. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define SLOT		5
 #define GPA		0x20000000ull

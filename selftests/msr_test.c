@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Model-specific registers: the lists, the two ioctls, and what the guest may do. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define MSR_SYSENTER_CS		0x174
 #define MSR_SYSENTER_ESP	0x175

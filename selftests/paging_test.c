@@ -4,7 +4,7 @@
  * sides, and what the host may do to it while the guest has it mapped.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define PAGE		0x1000ull
 #define MEM_GPA		0x40000000ull		/* 1 GiB aligned */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The 8254 and what it drives: ticks through the 8259 in real mode, channel 2, the speaker port. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 /* Five ticks of channel 0 at about 200 Hz, each through vector 0x20. */
 GUEST16(ticks,

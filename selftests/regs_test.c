@@ -4,7 +4,7 @@
  * guest sees of it, and what is refused with nothing changed.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 /* Every register one more than it was, without touching the flags first. */
 GUEST64(increment,

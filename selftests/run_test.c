@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KVM_RUN: how it starts, every kind of exit to user space, how signals end it. */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include <sys/time.h>
 
 GUEST16(io_sizes,

@@ -4,7 +4,7 @@
  * nothing of a guest left behind for the next one or for the host.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <sched.h>
