@@ -66,7 +66,9 @@ install: all
 	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_DIR=extra \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
 	install -D -m 755 tools/ringlet $(DESTDIR)$(PREFIX)/bin/ringlet
-	install -D -m 644 uapi/linux/ringlet.h $(DESTDIR)$(PREFIX)/include/linux/ringlet.h
+	for header in $(wildcard uapi/linux/*.h); do \
+		install -D -m 644 $$header $(DESTDIR)$(PREFIX)/include/linux/$${header##*/} || exit 1; \
+	done
 
 clean:
 	-[ ! -e "$(KDIR)/Makefile" ] || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
