@@ -8,6 +8,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$HERE/../.." && pwd)
 BUILD=${BUILD:-$TOP/build}
 ME=${0##*/}
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { echo "$ME: $*" >&2; }
 die() { echo "$ME: $*" >&2; exit 1; }
