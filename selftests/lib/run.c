@@ -52,6 +52,25 @@ static void dump_exit(struct kvm_run *run)
 	}
 }
 
+/* The instruction, when it lies in memory that the library gave the guest. */
+static void dump_code(struct vcpu *v, u64 linear)
+{
+	struct kvm_translation t = { .linear_address = linear };
+
+	if (kvm_try(v->fd, KVM_TRANSLATE, &t) || !t.valid)
+		return;
+	for (u32 i = 0; i < MAX_SLOTS; i++) {
+		u64 offset = t.physical_address - v->vm->slots[i].gpa;
+
+		if (offset + 16 > v->vm->slots[i].size)
+			continue;
+		fprintf(stderr, "#   code");
+		for (u32 n = 0; n < 16; n++)
+			fprintf(stderr, " %02x", ((u8 *)v->vm->slots[i].hva)[offset + n]);
+		fprintf(stderr, "\n");
+	}
+}
+
 static void dump_vcpu(struct vcpu *v)
 {
 	struct kvm_sregs s = {};
@@ -66,6 +85,7 @@ static void dump_vcpu(struct vcpu *v)
 		r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi);
 	fprintf(stderr, "#   cr0 %#llx cr2 %#llx cr3 %#llx cr4 %#llx efer %#llx cs %#x:%#llx\n",
 		s.cr0, s.cr2, s.cr3, s.cr4, s.efer, s.cs.selector, s.cs.base);
+	dump_code(v, s.cs.base + r.rip);
 }
 
 void rl_fail(struct vcpu *v, const char *fmt, ...)
