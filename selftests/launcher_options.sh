@@ -154,7 +154,7 @@ run="run --device $dir/none --kernel $dir"
 	bzimage "$dir/bad"; put "$dir/bad" 610 0 1
 	expect 1 "--memory: 16 MiB is too little for $dir/bad, which needs 17 MiB" $run/bad --memory 16M
 	dd if=/dev/zero of="$dir/initrd" bs=1M count=3 2> /dev/null
-	expect 1 "--initrd: $dir/initrd (3 MiB) does not fit beside the kernel, which needs 3 of 4 MiB" \
+	expect 1 "--initrd: $dir/initrd (3 MiB) does not fit: the kernel needs 3 of 4 MiB" \
 		$run/good --initrd "$dir/initrd" --memory 4M
 	expect 1 "characters are too long" $run/good --cmdline "$(printf %5000d 0)"
 

@@ -121,7 +121,7 @@ if old=$(cat $pages 2> /dev/null) && echo 0 2> /dev/null > $pages && grep -q '^H
 	ended 1 && said 'not enough free huge pages'
 	result $? "--hugepages without huge pages is refused"
 	start --kernel "$dir/pvh" --hugepages --memory 31M
-	ended 1 && said 'needs a multiple of the huge page size'
+	ended 1 && said 'a multiple of the huge page size'
 	result $? "--hugepages with an odd size is refused"
 	echo 20 > $pages
 	start --kernel "$dir/pvh" --hugepages --memory 32M

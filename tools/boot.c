@@ -175,7 +175,7 @@ void boot_check(const struct boot_config *config, uint64_t memory)
 		die("--memory: %llu MiB is too little for %s, which needs %llu MiB to start",
 		    to_mib(memory), kernel->path, to_mib(end));
 	if (initrd->path && initrd->size > low - end)
-		die("--initrd: %s (%llu MiB) does not fit beside the kernel, which needs %llu of %llu MiB",
+		die("--initrd: %s (%llu MiB) does not fit: the kernel needs %llu of %llu MiB",
 		    initrd->path, to_mib(initrd->size), to_mib(end), to_mib(low));
 }
 

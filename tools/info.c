@@ -26,15 +26,10 @@ struct info_config {
 	const char *device;
 };
 
-static void set_device(void *config, const char *value)
-{
-	((struct info_config *)config)->device = value;
-}
-
 static const struct option_row info_options[] = {
-	{ "--device", "PATH", "the hypervisor's node, " DEFAULT_DEVICE " unless told otherwise",
-	  set_device },
-	{ 0 },
+	{ "--device", "PATH", "the hypervisor's node (" DEFAULT_DEVICE ")",
+	  NULL, offsetof(struct info_config, device) },
+	{ NULL },
 };
 
 static void info_help(void)

@@ -42,15 +42,16 @@ void memory_create(struct vm *vm)
 	if (fd < 0)
 		die("cannot create guest memory: %s", strerror(errno));
 	if (ftruncate(fd, config->memory))
-		die("--memory: cannot size guest memory to %llu MiB: %s%s", mib, strerror(errno),
-		    config->hugepages ? " (--hugepages needs a multiple of the huge page size)" : "");
+		die("--memory: cannot have %llu MiB%s: %s", mib,
+		    config->hugepages ? " (is it a multiple of the huge page size?)" : "",
+		    strerror(errno));
 	/* Huge pages are reserved now, or they would end the launcher when they run out. */
 	vm->ram = mmap(NULL, config->memory, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | (config->hugepages ? 0 : MAP_NORESERVE), fd, 0);
 	if (vm->ram == MAP_FAILED) {
 		if (config->hugepages && errno == ENOMEM)
-			die("--hugepages: not enough free huge pages for %llu MiB (see /proc/sys/vm/nr_hugepages)",
-			    mib);
+			die("--hugepages: not enough free huge pages for %llu MiB (see %s)", mib,
+			    "/proc/sys/vm/nr_hugepages");
 		die("--memory: cannot map %llu MiB: %s", mib, strerror(errno));
 	}
 	close(fd);

@@ -55,7 +55,10 @@ void options_parse(const char *command, const struct option_row *rows, void *con
 				die_usage("%s: %s is missing", row->name, row->arg);
 			value = argv[++i];
 		}
-		row->set(config, value);
+		if (row->set)
+			row->set(config, value);
+		else
+			*(const char **)((char *)config + row->string) = value;
 	}
 }
 

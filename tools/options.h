@@ -3,6 +3,7 @@
 #define RINGLET_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* A row of a command's option table. */
 struct option_row {
@@ -10,6 +11,7 @@ struct option_row {
 	const char *arg;	/* what its argument is called in the help, or NULL */
 	const char *help;	/* lines of it are indented alike */
 	void (*set)(void *config, const char *value);
+	size_t string;		/* without @set: the argument goes to this offset */
 };
 
 /* The next NAME or NAME=VALUE of a comma-separated list. */

@@ -38,32 +38,12 @@ struct run_config {
 	char cmdline[CMDLINE_MAX + sizeof(DEFAULT_CMDLINE)];
 };
 
-static void set_kernel(void *config, const char *value)
-{
-	((struct run_config *)config)->kernel = value;
-}
-
-static void set_initrd(void *config, const char *value)
-{
-	((struct run_config *)config)->initrd = value;
-}
-
-static void set_cmdline(void *config, const char *value)
-{
-	((struct run_config *)config)->user_cmdline = value;
-}
-
-static void set_device(void *config, const char *value)
-{
-	((struct run_config *)config)->vm.device = value;
-}
-
 static void set_hugepages(void *config, const char *value)
 {
 	((struct run_config *)config)->vm.hugepages = true;
 }
 
-static unsigned int number(const char *option, const char *value, unsigned int max)
+static unsigned int to_number(const char *option, const char *value, unsigned int max)
 {
 	uint64_t n;
 
@@ -72,13 +52,13 @@ static unsigned int number(const char *option, const char *value, unsigned int m
 	if (!n)
 		die("%s: at least 1 is needed", option);
 	if (n > max)
-		die("%s: %s is more than the %u that this version supports", option, value, max);
+		die("%s: %s is more than %u, the most this version supports", option, value, max);
 	return n;
 }
 
 static void set_cpus(void *config, const char *value)
 {
-	((struct run_config *)config)->vm.cpus = number("--cpus", value, MAX_CPUS);
+	((struct run_config *)config)->vm.cpus = to_number("--cpus", value, MAX_CPUS);
 }
 
 static void set_memory(void *config, const char *value)
@@ -102,32 +82,38 @@ static void set_disk(void *config, const char *value)
 		die_usage("--disk: FILE is missing");
 	while (suboption_next("--disk", &value, &sub)) {
 		if (!strcmp(sub.name, "queues") && sub.has_value)
-			number("--disk: queues", sub.value, 256);
+			to_number("--disk: queues", sub.value, 256);
 		else if ((strcmp(sub.name, "ro") && strcmp(sub.name, "direct")) || sub.has_value)
 			die_usage("--disk: '%s' is not one of ro, direct, queues=N", sub.name);
 	}
 	((struct run_config *)config)->disk = true;
 }
 
-static void set_net(void *config, const char *value)
+static void check_mac(const char *value)
 {
-	unsigned int mac[6], backends = 0;
-	struct suboption sub;
+	unsigned int mac[6];
 	char end;
 
+	if (sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+		   &mac[5], &end) != 6 || mac[0] & 1)
+		die_usage("--net: '%s' is not a unicast MAC address", value);
+}
+
+static void set_net(void *config, const char *value)
+{
+	unsigned int backends = 0;
+	struct suboption sub;
+
 	while (suboption_next("--net", &value, &sub)) {
-		if (!strcmp(sub.name, "mac") && sub.has_value) {
-			if (sscanf(sub.value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &mac[0], &mac[1], &mac[2],
-				   &mac[3], &mac[4], &mac[5], &end) != 6 || mac[0] & 1)
-				die_usage("--net: '%s' is not a unicast MAC address", sub.value);
-		} else if ((!strcmp(sub.name, "tap") || !strcmp(sub.name, "bridge")) && sub.value[0]) {
+		bool named = !strcmp(sub.name, "tap") || !strcmp(sub.name, "bridge");
+
+		if (!strcmp(sub.name, "mac") && sub.has_value)
+			check_mac(sub.value);
+		else if (named ? sub.value[0] : !strcmp(sub.name, "user") && !sub.has_value)
 			backends++;
-		} else if (!strcmp(sub.name, "user") && !sub.has_value) {
-			backends++;
-		} else {
-			die_usage("--net: '%s' is not one of tap=NAME, bridge=NAME, user, mac=ADDRESS",
+		else
+			die_usage("--net: '%s' is not one of tap=NAME, bridge=NAME, user, mac=MAC",
 				  sub.name);
-		}
 	}
 	if (backends != 1)
 		die_usage("--net: one of tap=NAME, bridge=NAME, user is needed");
@@ -142,23 +128,24 @@ static void set_device_model(void *config, const char *value)
 
 static const struct option_row run_options[] = {
 	{ "--kernel", "FILE", "bzImage, or ELF vmlinux with a PVH entry; always needed",
-	  set_kernel },
-	{ "--initrd", "FILE", "initial RAM disk", set_initrd },
+	  NULL, offsetof(struct run_config, kernel) },
+	{ "--initrd", "FILE", "initial RAM disk", NULL, offsetof(struct run_config, initrd) },
 	{ "--cmdline", "STRING", "kernel command line; '" DEFAULT_CMDLINE "' comes before it,\n"
-	  "unless it names a console itself", set_cmdline },
-	{ "--cpus", "N", "virtual CPUs (1)", set_cpus },
-	{ "--memory", "SIZE", "guest memory, like 256M or 2G (256M)", set_memory },
+	  "unless it names a console itself", NULL, offsetof(struct run_config, user_cmdline) },
+	{ "--cpus", "N", "virtual CPUs (1)", set_cpus, 0 },
+	{ "--memory", "SIZE", "guest memory, like 256M or 2G (256M)", set_memory, 0 },
 	{ "--hugepages", NULL, "take guest memory from the host's reserved huge pages",
-	  set_hugepages },
+	  set_hugepages, 0 },
 	{ "--disk", "FILE[,ro][,direct][,queues=N]",
-	  "disk (not supported by this version)", set_disk },
-	{ "--net", "tap=NAME|bridge=NAME|user[,mac=ADDRESS]",
-	  "network interface (not supported by this version)", set_net },
+	  "disk (not supported by this version)", set_disk, 0 },
+	{ "--net", "tap=NAME|bridge=NAME|user[,mac=MAC]",
+	  "network interface (not supported by this version)", set_net, 0 },
 	{ "--device-model", "kernel|user",
 	  "who serves disks and network: the module (kernel) or\n"
-	  "this program", set_device_model },
-	{ "--device", "PATH", "the hypervisor's node (" DEFAULT_DEVICE ")", set_device },
-	{ 0 },
+	  "this program", set_device_model, 0 },
+	{ "--device", "PATH", "the hypervisor's node (" DEFAULT_DEVICE ")",
+	  NULL, offsetof(struct run_config, vm.device) },
+	{ NULL },
 };
 
 static void run_help(void)
