@@ -42,17 +42,17 @@ static struct rl_bus_dev nobody = { &nobody_ops };
 /* The last entry that starts at or below @addr, or -1. */
 static __always_inline int bus_find(const struct rl_bus *bus, gpa_t addr)
 {
-	int lo = 0, hi = bus->nr;
+	unsigned int lo = 0, hi = bus->nr;
 
 	while (lo < hi) {
-		int mid = (lo + hi) / 2;
+		unsigned int mid = (lo + hi) / 2;
 
 		if (bus->ent[mid].addr <= addr)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo - 1;
+	return (int)lo - 1;
 }
 
 /*
@@ -72,60 +72,31 @@ static __always_inline int bus_match(const struct rl_bus *bus, int i, gpa_t addr
 	return -1;
 }
 
-/**
- * rl_bus_write() - Offer a guest's write to the kernel's own devices
- * @vcpu:   the writer
- * @bus_nr: RL_BUS_*
- * @addr:   port or guest physical address
- * @len:    1 to 8, or 0 with @val NULL for "whatever the data is"
- * @val:    the data
- *
- * Context: vm->srcu held, IRQs on or off.
- * Return: 0, or -EOPNOTSUPP: user space's.
- */
-int rl_bus_write(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, const void *val)
+static __always_inline int bus_access(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len,
+				      void *val, bool write)
 {
 	const struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
-	int i;
+	int i = bus_find(bus, addr);
 
-	if (unlikely(!bus))
-		return -EOPNOTSUPP;
-	for (i = bus_match(bus, bus_find(bus, addr), addr, len); i >= 0;
-	     i = bus_match(bus, i - 1, addr, len)) {
+	for (; (i = bus_match(bus, i, addr, len)) >= 0; i--) {
 		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
 
-		if (dev->ops->write && !dev->ops->write(vcpu, dev, addr, len, val))
+		if (write && dev->ops->write && !dev->ops->write(vcpu, dev, addr, len, val))
+			return 0;
+		if (!write && dev->ops->read && !dev->ops->read(vcpu, dev, addr, len, val))
 			return 0;
 	}
 	return -EOPNOTSUPP;
 }
 
-/**
- * rl_bus_read() - Offer a guest's read to the kernel's own devices
- * @vcpu:   the reader
- * @bus_nr: RL_BUS_*
- * @addr:   port or guest physical address
- * @len:    1 to 8
- * @val:    where the data goes
- *
- * Context: vm->srcu held, IRQs on or off.
- * Return: 0 with @val filled, or -EOPNOTSUPP: user space's.
- */
+int rl_bus_write(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, const void *val)
+{
+	return bus_access(vcpu, bus_nr, addr, len, (void *)val, true);
+}
+
 int rl_bus_read(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, void *val)
 {
-	const struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
-	int i;
-
-	if (unlikely(!bus))
-		return -EOPNOTSUPP;
-	for (i = bus_match(bus, bus_find(bus, addr), addr, len); i >= 0;
-	     i = bus_match(bus, i - 1, addr, len)) {
-		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
-
-		if (dev->ops->read && !dev->ops->read(vcpu, dev, addr, len, val))
-			return 0;
-	}
-	return -EOPNOTSUPP;
+	return bus_access(vcpu, bus_nr, addr, len, val, false);
 }
 
 static void bus_free_rcu(struct rcu_head *rcu)

@@ -16,7 +16,6 @@
  * and stores them one by one, so that a sender sees an old or a new one, never
  * none; ids that change while somebody sends to them are the guest's problem.
  */
-#include <linux/bitmap.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
 
@@ -125,7 +124,7 @@ int rl_apic_map_create(struct rl_vm *vm)
 }
 
 /* The APIC of a map's entry, if it is on and in the mode asked for. */
-static struct rl_lapic *entry_lapic(struct rl_vm *vm, const u16 *slot, bool any_mode, bool x2apic)
+static struct rl_lapic *entry_lapic(struct rl_vm *vm, const u16 *slot, bool x2apic, bool any_mode)
 {
 	u16 entry = READ_ONCE(*slot);
 	struct rl_lapic *apic;
@@ -143,52 +142,17 @@ static struct rl_lapic *x2apic_by_id(struct rl_vm *vm, u32 id, bool any_mode)
 	if (id >= RL_MAX_VCPU_ID)
 		return NULL;
 	id = array_index_nospec(id, RL_MAX_VCPU_ID);
-	return entry_lapic(vm, &vm->irq.map->x2apic[id], any_mode, true);
-}
-
-static struct rl_lapic *xapic_by_id(struct rl_vm *vm, u32 id)
-{
-	if (id > 0xff)
-		return NULL;
-	id = array_index_nospec(id, 256);
-	return entry_lapic(vm, &vm->irq.map->xapic.phys[id], false, false);
-}
-
-static void add_dest(unsigned long *dests, const struct rl_lapic *apic)
-{
-	if (apic)
-		__set_bit(apic->vcpu->index, dests);
-}
-
-static void logical_dests(struct rl_vm *vm, u32 dest, unsigned long *dests)
-{
-	struct xapic_ids *xapic = &vm->irq.map->xapic;
-	unsigned long bits = dest & 0xff;
-	int i, cluster;
-
-	for_each_set_bit(i, &bits, 8)
-		add_dest(dests, entry_lapic(vm, &xapic->flat[i], false, false));
-	bits = dest & 0xf;
-	cluster = array_index_nospec((dest >> 4) & 0xf, 16) * 4;
-	if (dest <= 0xff)
-		for_each_set_bit(i, &bits, 4)
-			add_dest(dests, entry_lapic(vm, &xapic->cluster[cluster + i],
-						    false, false));
-	bits = dest & 0xffff;
-	for_each_set_bit(i, &bits, 16)
-		add_dest(dests, x2apic_by_id(vm, (dest >> 16) * 16 + i, false));
+	return entry_lapic(vm, &vm->irq.map->x2apic[id], true, any_mode);
 }
 
 static bool lapic_matches(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 {
 	struct rl_apic_ids ids;
 
-	if (!lapic_hw_enabled(apic))
+	if (!apic || !lapic_hw_enabled(apic))
 		return false;
-	if (msg->shorthand == APIC_DEST_ALLINC)
-		return true;
-	if (msg->shorthand == APIC_DEST_ALLBUT)
-		return apic != msg->src;
+	if (msg->shorthand)
+		return msg->shorthand == APIC_DEST_ALLINC || apic != msg->src;
 	lapic_ids(apic, &ids);
 	return rl_apic_match(&ids, msg->dest, msg->logical, msg->src,
 			     apic->vcpu->vm->x2apic_no_broadcast);
@@ -202,43 +166,70 @@ static bool ask_everybody(struct rl_vm *vm, const struct rl_apic_msg *msg)
 	return smp_load_acquire(&vm->irq.map->irregular);
 }
 
-static void apic_dests(struct rl_vm *vm, const struct rl_apic_msg *msg, unsigned long *dests)
-{
-	struct rl_vcpu *vcpu;
-	int i;
+typedef int (*dest_fn)(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *arg);
 
-	bitmap_zero(dests, RL_MAX_VCPUS);
+#define VISIT(lapic)							\
+	do {								\
+		struct rl_lapic *__apic = lapic;			\
+									\
+		if (__apic)						\
+			n += fn(__apic, msg, arg);			\
+	} while (0)
+
+/* Call @fn once for each local APIC that @msg is for; the sum of its answers. */
+static __always_inline int visit_dests(struct rl_vm *vm, const struct rl_apic_msg *msg,
+				       dest_fn fn, int *arg)
+{
+	struct xapic_ids *xapic = &vm->irq.map->xapic;
+	unsigned long bits;
+	struct rl_vcpu *vcpu;
+	int i, n = 0;
+	u32 id;
+
 	if (ask_everybody(vm, msg)) {
 		rl_for_each_vcpu(i, vcpu, vm)
-			if (vcpu->lapic && lapic_matches(vcpu->lapic, msg))
-				__set_bit(i, dests);
-	} else if (msg->logical) {
-		logical_dests(vm, msg->dest, dests);
-	} else {
-		add_dest(dests, xapic_by_id(vm, msg->dest));
-		add_dest(dests, x2apic_by_id(vm, msg->dest, msg->dest > 0xff));
+			if (lapic_matches(vcpu->lapic, msg))
+				n += fn(vcpu->lapic, msg, arg);
+		return n;
 	}
+	if (!msg->logical) {
+		id = array_index_nospec(msg->dest & 0xff, 256);
+		if (msg->dest <= 0xff)
+			VISIT(entry_lapic(vm, &xapic->phys[id], false, false));
+		VISIT(x2apic_by_id(vm, msg->dest, msg->dest > 0xff));
+		return n;
+	}
+	bits = msg->dest & 0xff;
+	for_each_set_bit(i, &bits, 8)
+		VISIT(entry_lapic(vm, &xapic->flat[i], false, false));
+	bits = msg->dest <= 0xff ? msg->dest & 0xf : 0;
+	id = array_index_nospec((msg->dest >> 4) & 0xf, 16) * 4;
+	for_each_set_bit(i, &bits, 4)
+		VISIT(entry_lapic(vm, &xapic->cluster[id + i], false, false));
+	bits = msg->dest & 0xffff;
+	for_each_set_bit(i, &bits, 16)
+		VISIT(x2apic_by_id(vm, (msg->dest >> 16) * 16 + i, false));
+	return n;
 }
 
-/*
- * "Lowest priority" is any one of them: the vector chooses, so that a source
- * stays where it is and several spread.
- */
-static int deliver_lowest(struct rl_vm *vm, const struct rl_apic_msg *msg, unsigned long *dests)
+static int receive(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *unused)
 {
-	int i, n;
+	return rl_lapic_receive(apic, msg);
+}
 
-	for_each_set_bit(i, dests, RL_MAX_VCPUS)
-		if (!lapic_sw_enabled(vm->vcpus[i]->lapic))
-			__clear_bit(i, dests);
-	n = bitmap_weight(dests, RL_MAX_VCPUS);
-	if (!n)
-		return 0;
-	n = msg->vector % n;
-	for_each_set_bit(i, dests, RL_MAX_VCPUS)
-		if (!n--)
-			return rl_lapic_receive(vm->vcpus[i]->lapic, msg);
-	return 0;
+static int count_enabled(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *unused)
+{
+	return lapic_sw_enabled(apic);
+}
+
+static int receive_nth(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *nth)
+{
+	return lapic_sw_enabled(apic) && !(*nth)-- ? rl_lapic_receive(apic, msg) : 0;
+}
+
+static int count_busy(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *unused)
+{
+	return lapic_test(apic, APIC_IRR, msg->vector) || lapic_test(apic, APIC_ISR, msg->vector);
 }
 
 /**
@@ -246,63 +237,32 @@ static int deliver_lowest(struct rl_vm *vm, const struct rl_apic_msg *msg, unsig
  * @vm:  with an in-kernel irqchip
  * @msg: the message
  *
- * Context: any, IRQs on or off.
+ * "Lowest priority" is any one of them: the vector chooses, so that a source
+ * stays where it is and several spread. Context: any, IRQs on or off.
  * Return: the number of vCPUs that took it.
  */
 int rl_apic_deliver(struct rl_vm *vm, const struct rl_apic_msg *msg)
 {
-	DECLARE_BITMAP(dests, RL_MAX_VCPUS);
-	struct rl_lapic *apic;
-	int i, n = 0;
+	int n;
 
 	if (msg->shorthand == APIC_DEST_SELF)
 		return rl_lapic_receive(msg->src, msg);
-	if (!msg->logical && !ask_everybody(vm, msg)) {
-		apic = xapic_by_id(vm, msg->dest);
-		if (apic)
-			n += rl_lapic_receive(apic, msg);
-		apic = x2apic_by_id(vm, msg->dest, msg->dest > 0xff);
-		if (apic)
-			n += rl_lapic_receive(apic, msg);
-		return n;
-	}
-	apic_dests(vm, msg, dests);
-	if (msg->lowest)
-		return deliver_lowest(vm, msg, dests);
-	for_each_set_bit(i, dests, RL_MAX_VCPUS)
-		n += rl_lapic_receive(vm->vcpus[i]->lapic, msg);
-	return n;
+	if (!msg->lowest)
+		return visit_dests(vm, msg, receive, NULL);
+	n = visit_dests(vm, msg, count_enabled, NULL);
+	if (!n)
+		return 0;
+	n = msg->vector % n;
+	return visit_dests(vm, msg, receive_nth, &n);
 }
 
-/**
- * rl_apic_dest_busy() - Is a vector still pending or in service somewhere it goes?
- * @vm:  with an in-kernel irqchip
- * @msg: what would be sent
- *
- * Context: any, IRQs on or off.
- */
+/* Is the vector still pending or in service somewhere it would go? */
 bool rl_apic_dest_busy(struct rl_vm *vm, const struct rl_apic_msg *msg)
 {
-	DECLARE_BITMAP(dests, RL_MAX_VCPUS);
-	struct rl_lapic *apic;
-	int i;
-
-	apic_dests(vm, msg, dests);
-	for_each_set_bit(i, dests, RL_MAX_VCPUS) {
-		apic = vm->vcpus[i]->lapic;
-		if (lapic_test(apic, APIC_IRR, msg->vector) ||
-		    lapic_test(apic, APIC_ISR, msg->vector))
-			return true;
-	}
-	return false;
+	return visit_dests(vm, msg, count_busy, NULL);
 }
 
-/**
- * rl_apic_send_icr() - Carry out a write of the interrupt command register
- * @apic: the sender
- * @low:  its lower half
- * @dest: destination, 8 bits in xAPIC mode
- */
+/* A write of the interrupt command register; @dest is 8 bits in xAPIC mode. */
 void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
 {
 	struct rl_apic_msg msg = {

@@ -64,10 +64,10 @@ int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip);
 int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status; ENXIO */
 int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);	/* vCPUs reached, EINVAL */
 int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);
-int rl_split_irqchip(struct rl_vm *vm, u64 nr_pins);
 int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
-int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);	/* vm->lock held */
-int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);
+/* vm->lock held; EEXIST, ENOENT without an irqchip, ENOSPC, ENOMEM */
+int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);
+int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);	/* these three: ENXIO */
 int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st);
 int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl);
 
@@ -103,7 +103,7 @@ int rl_pic_ack(struct rl_vcpu *vcpu);		/* INTA cycle: vector */
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
 int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
 u64 rl_lapic_base(struct rl_vcpu *vcpu);
-/* KVM_SET_SREGS' apic_base: 0 or 1 (refused). Works without an in-kernel APIC too. */
+/* 0 or 1 (refused); @host for KVM_SET_SREGS and KVM_SET_MSRS. Without an in-kernel APIC too. */
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host);
 bool rl_lapic_x2apic(struct rl_vcpu *vcpu);
 /*

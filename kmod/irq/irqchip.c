@@ -88,61 +88,32 @@ err_map:
 	return r;
 }
 
-/**
- * rl_get_irqchip() - KVM_GET_IRQCHIP
- * @vm:   whose
- * @chip: chip_id says which; the state is filled in
- *
- * Return: 0, -ENXIO without an in-kernel irqchip, -EINVAL: no such chip.
- */
 int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip)
 {
 	if (!rl_irqchip_in_kernel(&vm->irq))
 		return -ENXIO;
-	switch (chip->chip_id) {
-	case KVM_IRQCHIP_PIC_MASTER:
-	case KVM_IRQCHIP_PIC_SLAVE:
-		rl_pic_get(vm, chip->chip_id, &chip->chip.pic);
-		return 0;
-	case KVM_IRQCHIP_IOAPIC:
-		rl_ioapic_get(vm, &chip->chip.ioapic);
-		return 0;
-	default:
+	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
 		return -EINVAL;
-	}
+	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
+		rl_ioapic_get(vm, &chip->chip.ioapic);
+	else
+		rl_pic_get(vm, chip->chip_id, &chip->chip.pic);
+	return 0;
 }
 
-/**
- * rl_set_irqchip() - KVM_SET_IRQCHIP
- * @vm:   whose
- * @chip: which, and its new state
- *
- * Return: 0, -ENXIO without an in-kernel irqchip, -EINVAL: no such chip.
- */
 int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip)
 {
 	if (!rl_irqchip_in_kernel(&vm->irq))
 		return -ENXIO;
-	switch (chip->chip_id) {
-	case KVM_IRQCHIP_PIC_MASTER:
-	case KVM_IRQCHIP_PIC_SLAVE:
-		rl_pic_set(vm, chip->chip_id, &chip->chip.pic);
-		return 0;
-	case KVM_IRQCHIP_IOAPIC:
-		rl_ioapic_set(vm, &chip->chip.ioapic);
-		return 0;
-	default:
+	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
 		return -EINVAL;
-	}
+	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
+		rl_ioapic_set(vm, &chip->chip.ioapic);
+	else
+		rl_pic_set(vm, chip->chip_id, &chip->chip.pic);
+	return 0;
 }
 
-/**
- * rl_irq_line() - KVM_IRQ_LINE and KVM_IRQ_LINE_STATUS
- * @vm:    whose
- * @level: GSI and level; its status is filled in
- *
- * Return: 0, or -ENXIO without an in-kernel irqchip.
- */
 int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
 {
 	if (!rl_irqchip_in_kernel(&vm->irq))
@@ -151,23 +122,9 @@ int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
 	return 0;
 }
 
-/**
- * rl_signal_msi() - KVM_SIGNAL_MSI
- * @vm:  whose
- * @msi: the message
- *
- * Return: the number of vCPUs reached, or -EINVAL: no in-kernel local APICs,
- * unknown flags, a malformed 32-bit destination.
- */
 int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi)
 {
 	if (!rl_irqchip_in_kernel(&vm->irq) || msi->flags & ~KVM_MSI_VALID_DEVID)
 		return -EINVAL;
 	return rl_send_msi(vm, msi->address_lo | (u64)msi->address_hi << 32, msi->data);
-}
-
-/* KVM_CAP_SPLIT_IRQCHIP is not announced: there are no EOI exits to user space. */
-int rl_split_irqchip(struct rl_vm *vm, u64 nr_pins)
-{
-	return -EINVAL;
 }

@@ -188,11 +188,9 @@ static int irqfd_wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync, v
 	}
 	if (events & EPOLLHUP) {
 		spin_lock_irqsave(&irq->irqfd_lock, flags);
-		if (!irqfd->dead) {
-			irqfd_kill(irqfd);
-			schedule_work(&irq->reap);
-		}
+		irqfd_kill(irqfd);
 		spin_unlock_irqrestore(&irq->irqfd_lock, flags);
+		schedule_work(&irq->reap);
 	}
 	return r;
 }

@@ -88,22 +88,11 @@ static void lapic_lowered(struct rl_lapic *apic)
 		rl_request(apic->vcpu, RL_REQ_EVENT);
 }
 
-/**
- * rl_lapic_pending() - The interrupt that the local APIC would deliver now
- * @vcpu: any, with or without an in-kernel APIC
- *
- * Return: a vector above the processor's priority class, or -1.
- */
 int rl_lapic_pending(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic ? lapic_find_pending(vcpu->lapic) : -1;
 }
 
-/**
- * rl_lapic_accept() - Deliver an interrupt: from IRR to ISR
- * @vcpu:   the running vCPU
- * @vector: what rl_lapic_pending() answered
- */
 void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -129,12 +118,14 @@ static void lapic_eoi(struct rl_lapic *apic)
 	lapic_lowered(apic);
 }
 
-static void lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
+/* Whether it changed. */
+static bool lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
 {
 	if (tpr == lapic_get(apic, APIC_TASKPRI))
-		return;
+		return false;
 	lapic_set(apic, APIC_TASKPRI, tpr);
 	lapic_update_ppr(apic);
+	return true;
 }
 
 u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu)
@@ -148,11 +139,10 @@ void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 		vcpu->cr8 = cr8;
 		return;
 	}
-	/* What the CPU keeps in a virtual TPR comes back on every exit. */
-	if (cr8 == lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4)
-		return;
-	lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4);
-	lapic_lowered(vcpu->lapic);
+	/* What the CPU keeps in a virtual TPR comes back on every exit, without the lower half. */
+	if (cr8 != lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 &&
+	    lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4))
+		lapic_lowered(vcpu->lapic);
 }
 
 void rl_lapic_sync_tpr(struct rl_vcpu *vcpu)
@@ -202,14 +192,7 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 	return 1;
 }
 
-/**
- * rl_lapic_receive() - An interrupt message arrives
- * @apic: one that the message's destination matches
- * @msg:  the message
- *
- * Context: any, IRQs on or off.
- * Return: 1 when taken, 0 when dropped.
- */
+/* A message arrives, in any context: 1 when taken, 0 when dropped. */
 int rl_lapic_receive(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 {
 	struct rl_vcpu *vcpu = apic->vcpu;
@@ -244,14 +227,7 @@ int rl_lapic_receive(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 	return 1;
 }
 
-/**
- * rl_lapic_local_deliver() - An LVT entry's source fires
- * @apic: the APIC
- * @lvt:  offset of the LVT register
- *
- * Context: any, IRQs on or off.
- * Return: whether an interrupt came of it.
- */
+/* An LVT entry's source fires. Any context. Whether an interrupt came of it. */
 bool rl_lapic_local_deliver(struct rl_lapic *apic, u32 lvt)
 {
 	u32 val = lapic_get(apic, lvt) & lvt_bits(lvt);
@@ -304,6 +280,10 @@ static u32 lapic_read(struct rl_lapic *apic, u32 reg)
 		return 0;
 	case APIC_TMCCT:
 		return rl_lapic_timer_count(apic);
+	case APIC_PROCPRI:
+		/* With a TPR shadow, TPR changes behind our back. */
+		lapic_update_ppr(apic);
+		fallthrough;
 	default:
 		return lapic_get(apic, reg);
 	}
@@ -376,9 +356,9 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 	case APIC_TASKPRI:
 		if (x2apic && val & ~APIC_TPRI_MASK)
 			return 1;
-		lapic_set_tpr(apic, val & APIC_TPRI_MASK);
 		/* Also so that the backend learns of it. */
-		rl_request(apic->vcpu, RL_REQ_EVENT);
+		if (lapic_set_tpr(apic, val & APIC_TPRI_MASK))
+			rl_request(apic->vcpu, RL_REQ_EVENT);
 		return 0;
 	case APIC_EOI:
 		if (x2apic && val)
@@ -492,14 +472,6 @@ static bool x2apic_reg(struct rl_lapic *apic, u32 index, u32 *reg)
 	return apic && *reg < 0x400 && lapic_is_x2apic(apic);
 }
 
-/**
- * rl_lapic_get_msr() - RDMSR of IA32_APIC_BASE, IA32_TSC_DEADLINE or an x2APIC register
- * @vcpu:  the reader
- * @index: one of these
- * @data:  the value
- *
- * Return: 0, or 1 for #GP.
- */
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -521,16 +493,6 @@ int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
 	return 0;
 }
 
-/**
- * rl_lapic_set_msr() - WRMSR of IA32_APIC_BASE, IA32_TSC_DEADLINE or an x2APIC register
- * @vcpu:  the writer
- * @index: one of these
- * @data:  the value
- *
- * User space's IA32_APIC_BASE goes to rl_lapic_set_base().
- * Context: IRQs on or off.
- * Return: 0, or 1 for #GP.
- */
 int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -555,37 +517,27 @@ int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
 
 static void lapic_reset_regs(struct rl_lapic *apic)
 {
+	u32 id = lapic_get(apic, APIC_ID), ldr = lapic_get(apic, APIC_LDR), reg;
 	struct rl_vcpu *vcpu = apic->vcpu;
-	u32 reg;
 
 	rl_lapic_timer_stop(apic);
+	memset(apic->regs, 0, PAGE_SIZE);
+	lapic_set(apic, APIC_ID, id);
 	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
+	if (lapic_is_x2apic(apic))
+		lapic_set(apic, APIC_LDR, ldr);
+	lapic_set(apic, APIC_DFR, RL_DFR_FLAT);
+	lapic_set(apic, APIC_SPIV, 0xff);
 	for (reg = APIC_LVTT; reg <= APIC_LVTERR; reg += 0x10)
 		lapic_set(apic, reg, APIC_LVT_MASKED);
 	/* Firmware that never heard of APICs expects its 8259 to work. */
 	if (rl_vcpu_is_bsp(vcpu) && !(vcpu->vm->quirks_off & KVM_X86_QUIRK_LINT0_REENABLED))
 		lapic_set(apic, APIC_LVT0, APIC_DM_EXTINT);
 	lapic_lvt0_changed(apic);
-	lapic_set(apic, APIC_DFR, RL_DFR_FLAT);
-	lapic_set(apic, APIC_SPIV, 0xff);
-	lapic_set(apic, APIC_TASKPRI, 0);
-	if (!lapic_is_x2apic(apic))
-		lapic_set(apic, APIC_LDR, 0);
-	lapic_set(apic, APIC_ESR, 0);
-	lapic_set(apic, APIC_ICR, 0);
-	lapic_set(apic, APIC_ICR2, 0);
-	lapic_set(apic, APIC_TMICT, 0);
-	lapic_set(apic, APIC_TDCR, 0);
-	for (reg = 0; reg < 0x80; reg += 0x10) {
-		lapic_set(apic, APIC_ISR + reg, 0);
-		lapic_set(apic, APIC_TMR + reg, 0);
-		lapic_set(apic, APIC_IRR + reg, 0);
-	}
 	xchg(&apic->errors, 0);
 	rl_lapic_timer_set_mode(apic);
 	rl_lapic_timer_set_divisor(apic);
 	apic->isr_top = -1;
-	lapic_update_ppr(apic);
 }
 
 static void lapic_change_base(struct rl_lapic *apic, u64 base)
@@ -622,15 +574,7 @@ bool rl_lapic_x2apic(struct rl_vcpu *vcpu)
 	return vcpu->lapic && lapic_is_x2apic(vcpu->lapic);
 }
 
-/**
- * rl_lapic_set_base() - Write IA32_APIC_BASE
- * @vcpu: loaded on this CPU
- * @base: the value
- * @host: user space sets it, which may skip from any mode to any other
- *
- * SDM Vol 3A, "x2APIC State Transitions".
- * Return: 0, or 1: reserved bits, an invalid mode, or no way to it.
- */
+/* SDM Vol 3A, "x2APIC State Transitions"; user space may skip from any mode to any other. */
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host)
 {
 	u64 reserved = ~GENMASK_ULL((vcpu->maxphyaddr ?: 36) - 1, 0) | 0x2ff;
@@ -653,11 +597,6 @@ int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host)
 	return 0;
 }
 
-/**
- * rl_lapic_reset() - RESET or INIT
- * @vcpu: loaded on this CPU
- * @init: INIT, which keeps the mode, the base and the ID
- */
 void rl_lapic_reset(struct rl_vcpu *vcpu, bool init)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -712,10 +651,7 @@ bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu)
 	return vcpu->lapic && READ_ONCE(vcpu->lapic->events);
 }
 
-/**
- * rl_lapic_do_init_sipi() - Act on INIT and SIPI
- * @vcpu: loaded on this CPU, by its own thread
- *
+/*
  * SDM Vol 3A, "Multiple-Processor (MP) Initialization". A SIPI to a vCPU that
  * is not waiting for one is lost.
  */
@@ -748,13 +684,6 @@ void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu)
 
 /* KVM_GET_LAPIC, KVM_SET_LAPIC */
 
-/**
- * rl_lapic_get_state() - KVM_GET_LAPIC
- * @vcpu: its mutex held
- * @s:    where to
- *
- * Return: 0, or -EINVAL without an in-kernel APIC.
- */
 int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -770,14 +699,6 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	return 0;
 }
 
-/**
- * rl_lapic_set_state() - KVM_SET_LAPIC
- * @vcpu: its mutex held
- * @s:    where from
- *
- * Return: 0, or -EINVAL: no in-kernel APIC, or in x2APIC mode with 32-bit ids
- * another id than the vCPU's.
- */
 int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -813,11 +734,6 @@ void *rl_lapic_regs(struct rl_vcpu *vcpu)
 	return vcpu->lapic ? vcpu->lapic->regs : NULL;
 }
 
-/**
- * rl_lapic_write_trap() - The CPU wrote a register of the page by itself
- * @vcpu:   the writer
- * @offset: of the register
- */
 void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset)
 {
 	struct rl_lapic *apic = vcpu->lapic;
@@ -830,11 +746,6 @@ void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset)
 		lapic_write(apic, offset, lapic_get(apic, offset));
 }
 
-/**
- * rl_lapic_eoi_induced() - The CPU did an EOI by itself, but for the I/O APIC's part
- * @vcpu:   the writer
- * @vector: what is not in service any more
- */
 void rl_lapic_eoi_induced(struct rl_vcpu *vcpu, u8 vector)
 {
 	rl_ioapic_eoi(vcpu, vector, lapic_test(vcpu->lapic, APIC_TMR, vector));

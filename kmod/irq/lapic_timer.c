@@ -4,9 +4,9 @@
  *
  * Owns:    struct rl_lapic_timer and the timer's registers.
  * Touches: the register page through lapic_get() and lapic_set().
- * Locks:   none. The vCPU's thread changes the fields only while the hrtimer
- *          is cancelled; the callback takes no lock that a canceller could
- *          hold, so that cancelling with IRQs off is fine.
+ * Locks:   none. The vCPU's thread changes what the callback reads only while
+ *          the hrtimer is cancelled; the callback takes no lock that a
+ *          canceller could hold, so that cancelling with IRQs off is fine.
  * Manuals: SDM Vol 3A, "APIC Timer", "TSC-Deadline Mode".
  *
  * The callback, in hard interrupt context, marks the timer as expired and
@@ -75,7 +75,9 @@ void rl_lapic_timer_fired(struct rl_vcpu *vcpu)
 
 	if (!apic || !READ_ONCE(apic->timer.pending) || !xchg(&apic->timer.pending, false))
 		return;
-	if (apic->timer.mode == APIC_LVT_TIMER_TSCDEADLINE)
+	/* Unless it was armed anew since. */
+	if (apic->timer.mode == APIC_LVT_TIMER_TSCDEADLINE &&
+	    !hrtimer_is_queued(&apic->timer.hrtimer))
 		apic->timer.tsc_deadline = 0;
 	rl_lapic_local_deliver(apic, APIC_LVTT);
 }
@@ -183,6 +185,10 @@ void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
 
 /* TSC-deadline mode */
 
+/*
+ * Arm, or arm anew. A callback that runs at this moment is the old deadline's
+ * interrupt, as if it had come just before.
+ */
 static void deadline_start(struct rl_lapic *apic)
 {
 	struct rl_lapic_timer *t = &apic->timer;
@@ -190,15 +196,20 @@ static void deadline_start(struct rl_lapic *apic)
 	unsigned long flags;
 	u64 ns;
 
-	if (!t->tsc_deadline || !vcpu->tsc_khz)
+	if (!t->tsc_deadline || !vcpu->tsc_khz) {
+		hrtimer_cancel(&t->hrtimer);
 		return;
+	}
 	/* Both clocks are read with nothing in between. */
 	local_irq_save(flags);
 	ns = rl_tsc_to_ns(t->tsc_deadline, rl_guest_tsc(vcpu, rdtsc()), vcpu->tsc_khz);
-	if (ns)
+	if (ns) {
+		/* Takes an armed one along, and costs less than cancelling that first. */
 		timer_start(t, ns);
-	else
+	} else {
+		hrtimer_cancel(&t->hrtimer);
 		timer_expire_now(apic);
+	}
 	local_irq_restore(flags);
 }
 
@@ -208,7 +219,7 @@ u64 rl_lapic_timer_get_deadline(struct rl_lapic *apic)
 
 	/* It reads as zero from the moment it has passed. */
 	if (!lapic_hw_enabled(apic) || !(t->mode & APIC_LVT_TIMER_TSCDEADLINE) ||
-	    READ_ONCE(t->pending))
+	    (READ_ONCE(t->pending) && !hrtimer_is_queued(&t->hrtimer)))
 		return 0;
 	return t->tsc_deadline;
 }
@@ -219,7 +230,6 @@ void rl_lapic_timer_set_deadline(struct rl_lapic *apic, u64 deadline)
 
 	if (!lapic_hw_enabled(apic) || t->mode != APIC_LVT_TIMER_TSCDEADLINE)
 		return;
-	hrtimer_cancel(&t->hrtimer);
 	rl_lapic_timer_fired(apic->vcpu);
 	t->tsc_deadline = deadline;
 	deadline_start(apic);
@@ -231,8 +241,7 @@ void rl_lapic_tsc_changed(struct rl_vcpu *vcpu)
 
 	if (!apic || apic->timer.mode != APIC_LVT_TIMER_TSCDEADLINE || !apic->timer.tsc_deadline)
 		return;
-	/* One that has expired in the meantime stays expired. */
-	hrtimer_cancel(&apic->timer.hrtimer);
+	/* One that has expired stays expired. */
 	if (!READ_ONCE(apic->timer.pending))
 		deadline_start(apic);
 }

@@ -21,7 +21,7 @@
 #include "irq_priv.h"
 
 #define PIT_PORT	0x40
-#define PIT_CONTROL	3
+#define PIT_CONTROL	0x43
 #define PIT_SPEAKER	0x61
 #define PIT_HZ		1193182
 #define PIT_GSI		0
@@ -34,8 +34,7 @@ enum { RW_LSB = 1, RW_MSB, RW_WORD_LSB, RW_WORD_MSB };
 
 /* [k] lock  [t] while the timer is not armed; the callback reads it  [a] atomic */
 struct rl_pit {
-	struct rl_bus_dev dev;
-	struct rl_bus_dev speaker;
+	struct rl_bus_dev dev;			/* on one or two ranges */
 	struct rl_vm *vm;
 	spinlock_t lock;			/* IRQs off */
 	struct kvm_pit_channel_state ch[3];	/* [k] */
@@ -214,9 +213,9 @@ static void pit_latch_count(struct kvm_pit_channel_state *c)
 
 static void pit_latch_status(struct kvm_pit_channel_state *c)
 {
-	if (c->status_latched)
-		return;
-	c->status = ch_out(c) << 7 | (c->rw_mode & 3) << 4 | (c->mode & 7) << 1 | (c->bcd & 1);
+	if (!c->status_latched)
+		c->status = ch_out(c) << 7 | (c->rw_mode & 3) << 4 | (c->mode & 7) << 1 |
+			    (c->bcd & 1);
 	c->status_latched = 1;
 }
 
@@ -309,6 +308,21 @@ static u8 pit_read_count(struct kvm_pit_channel_state *c)
 	}
 }
 
+static u8 pit_read_speaker(struct rl_pit *pit)
+{
+	/* The refresh clock toggles every 15 us: about 2^14 ns. */
+	return (pit->ch[2].gate & 1) | (pit->flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON ? 2 : 0) |
+	       (ktime_to_ns(ktime_get()) >> 14 & 1) << 4 | ch_out(&pit->ch[2]) << 5;
+}
+
+static void pit_write_speaker(struct rl_pit *pit, u8 val)
+{
+	pit->flags &= ~KVM_PIT_FLAGS_SPEAKER_DATA_ON;
+	if (val & 2)
+		pit->flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
+	ch_set_gate(&pit->ch[2], val & 1);
+}
+
 static int pit_port_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t port, int len,
 			  const void *val)
 {
@@ -317,10 +331,12 @@ static int pit_port_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t po
 	u8 data = *(const u8 *)val;
 
 	spin_lock_irqsave(&pit->lock, flags);
-	if (port - PIT_PORT == PIT_CONTROL)
+	if (port == PIT_SPEAKER)
+		pit_write_speaker(pit, data);
+	else if (port == PIT_CONTROL)
 		pit_write_control(pit, data);
 	else
-		pit_write_count(pit, port & 3, data);
+		pit_write_count(pit, port - PIT_PORT, data);
 	spin_unlock_irqrestore(&pit->lock, flags);
 	return 0;
 }
@@ -330,54 +346,15 @@ static int pit_port_read(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t por
 {
 	struct rl_pit *pit = container_of(dev, struct rl_pit, dev);
 	unsigned long flags;
+	u8 data = 0;
 
+	spin_lock_irqsave(&pit->lock, flags);
+	if (port == PIT_SPEAKER)
+		data = pit_read_speaker(pit);
+	else if (port != PIT_CONTROL)	/* which cannot be read */
+		data = pit_read_count(&pit->ch[port - PIT_PORT]);
+	spin_unlock_irqrestore(&pit->lock, flags);
 	memset(val, 0, len);
-	/* The control word cannot be read. */
-	if (port - PIT_PORT == PIT_CONTROL)
-		return 0;
-	spin_lock_irqsave(&pit->lock, flags);
-	*(u8 *)val = pit_read_count(&pit->ch[port & 3]);
-	spin_unlock_irqrestore(&pit->lock, flags);
-	return 0;
-}
-
-static int speaker_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t port, int len,
-			 const void *val)
-{
-	struct rl_pit *pit = container_of(dev, struct rl_pit, speaker);
-	unsigned long flags;
-	u8 data = *(const u8 *)val;
-
-	if (port != PIT_SPEAKER)
-		return -EOPNOTSUPP;
-	spin_lock_irqsave(&pit->lock, flags);
-	if (data & 2)
-		pit->flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
-	else
-		pit->flags &= ~KVM_PIT_FLAGS_SPEAKER_DATA_ON;
-	ch_set_gate(&pit->ch[2], data & 1);
-	spin_unlock_irqrestore(&pit->lock, flags);
-	return 0;
-}
-
-static int speaker_read(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t port, int len,
-			void *val)
-{
-	struct rl_pit *pit = container_of(dev, struct rl_pit, speaker);
-	unsigned long flags;
-	u8 data;
-
-	if (port != PIT_SPEAKER)
-		return -EOPNOTSUPP;
-	memset(val, 0, len);
-	spin_lock_irqsave(&pit->lock, flags);
-	data = pit->ch[2].gate & 1;
-	if (pit->flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
-		data |= 2;
-	/* The refresh clock toggles every 15 us: about 2^14 ns. */
-	data |= (ktime_to_ns(ktime_get()) >> 14 & 1) << 4;
-	data |= ch_out(&pit->ch[2]) << 5;
-	spin_unlock_irqrestore(&pit->lock, flags);
 	*(u8 *)val = data;
 	return 0;
 }
@@ -387,20 +364,8 @@ static const struct rl_bus_dev_ops pit_ops = {
 	.write = pit_port_write,
 };
 
-static const struct rl_bus_dev_ops speaker_ops = {
-	.read = speaker_read,
-	.write = speaker_write,
-};
-
 /* ioctls */
 
-/**
- * rl_get_pit() - KVM_GET_PIT2
- * @vm: whose
- * @st: where to
- *
- * Return: 0, or -ENXIO without KVM_CREATE_PIT2.
- */
 int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
@@ -416,13 +381,7 @@ int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st)
 	return 0;
 }
 
-/**
- * rl_set_pit() - KVM_SET_PIT2
- * @vm: whose
- * @st: where from; channels start from their initial counts
- *
- * Return: 0, or -ENXIO without KVM_CREATE_PIT2.
- */
+/* Channels start from their initial counts. */
 int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
@@ -440,13 +399,6 @@ int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st)
 	return 0;
 }
 
-/**
- * rl_reinject_control() - KVM_REINJECT_CONTROL
- * @vm:  whose
- * @ctl: on or off
- *
- * Return: 0, or -ENXIO without KVM_CREATE_PIT2.
- */
 int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
@@ -463,28 +415,6 @@ int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl
 	return 0;
 }
 
-static int pit_register(struct rl_vm *vm, struct rl_pit *pit, bool speaker)
-{
-	int r;
-
-	mutex_lock(&vm->slots_lock);
-	r = rl_bus_add(vm, RL_BUS_PIO, PIT_PORT, 4, &pit->dev);
-	if (!r && speaker) {
-		r = rl_bus_add(vm, RL_BUS_PIO, PIT_SPEAKER, 4, &pit->speaker);
-		if (r)
-			rl_bus_del(vm, RL_BUS_PIO, &pit->dev);
-	}
-	mutex_unlock(&vm->slots_lock);
-	return r;
-}
-
-/**
- * rl_create_pit() - KVM_CREATE_PIT2
- * @vm:  vm->lock held
- * @cfg: KVM_PIT_SPEAKER_DUMMY for port 61h
- *
- * Return: 0, -EEXIST, -ENOENT without an in-kernel irqchip, -ENOSPC, -ENOMEM.
- */
 int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
 {
 	struct rl_pit *pit;
@@ -498,7 +428,6 @@ int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
 	if (!pit)
 		return -ENOMEM;
 	pit->dev.ops = &pit_ops;
-	pit->speaker.ops = &speaker_ops;
 	pit->vm = vm;
 	pit->reinject = true;
 	spin_lock_init(&pit->lock);
@@ -510,7 +439,14 @@ int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
 		pit->ch[i].gate = i != 2;
 		pit_load(pit, i, 0);
 	}
-	r = pit_register(vm, pit, cfg->flags & KVM_PIT_SPEAKER_DUMMY);
+	mutex_lock(&vm->slots_lock);
+	r = rl_bus_add(vm, RL_BUS_PIO, PIT_PORT, 4, &pit->dev);
+	if (!r && cfg->flags & KVM_PIT_SPEAKER_DUMMY) {
+		r = rl_bus_add(vm, RL_BUS_PIO, PIT_SPEAKER, 1, &pit->dev);
+		if (r)
+			rl_bus_del(vm, RL_BUS_PIO, &pit->dev);
+	}
+	mutex_unlock(&vm->slots_lock);
 	if (r) {
 		kfree(pit);
 		return r;
@@ -534,8 +470,8 @@ void rl_pit_destroy(struct rl_vm *vm)
 	if (!pit)
 		return;
 	mutex_lock(&vm->slots_lock);
-	rl_bus_del(vm, RL_BUS_PIO, &pit->dev);
-	rl_bus_del(vm, RL_BUS_PIO, &pit->speaker);
+	while (!rl_bus_del(vm, RL_BUS_PIO, &pit->dev))
+		;
 	mutex_unlock(&vm->slots_lock);
 	hrtimer_cancel(&pit->timer);
 	vm->irq.pit = NULL;

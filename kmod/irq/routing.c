@@ -53,15 +53,6 @@ static bool msi_invalid(struct rl_vm *vm, u32 addr_hi)
 	return vm->x2apic_32bit && addr_hi & 0xff;
 }
 
-/**
- * rl_send_msi() - Deliver a message signalled interrupt
- * @vm:   whose
- * @addr: message address
- * @data: message data
- *
- * Context: any, IRQs on or off.
- * Return: the number of vCPUs reached, -EINVAL.
- */
 int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
 {
 	if (!vm->irq.map || msi_invalid(vm, addr >> 32))
