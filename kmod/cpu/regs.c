@@ -79,10 +79,13 @@ static int read_pdptes(struct rl_vcpu *vcpu, u64 cr3, u64 pdpte[4])
 	return r;
 }
 
-/* SDM Vol 3A, "PDPTE Registers": a load that finds reserved bits set is a #GP. */
+/*
+ * SDM Vol 3A, "PDPTE Registers": a load that finds reserved bits set is a #GP.
+ * Bit 5 is one of them, but QEMU's TCG marks PDPTEs as accessed.
+ */
 static bool pdptes_valid(struct rl_vcpu *vcpu, u64 cr3)
 {
-	u64 reserved = rl_gpa_reserved(vcpu) | GENMASK(8, 5) | GENMASK(2, 1), pdpte[4];
+	u64 reserved = rl_gpa_reserved(vcpu) | GENMASK(8, 6) | GENMASK(2, 1), pdpte[4];
 	int i;
 
 	if (read_pdptes(vcpu, cr3, pdpte))

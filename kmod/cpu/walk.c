@@ -96,7 +96,8 @@ static bool is_leaf(struct rl_vcpu *vcpu, const struct mode *m, int level, u64 p
 		return leaf;
 	}
 	if (level == 3 && m->levels == 3) {
-		*rsvd = pte & (mask | PTE_NX | GENMASK(8, 5) | GENMASK(2, 1));
+		/* The low bits were judged when CR3 was loaded, see pdptes_valid(). */
+		*rsvd = pte & (mask | PTE_NX);
 		return false;
 	}
 	if (level > 1 && pte & PTE_PS) {
