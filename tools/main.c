@@ -5,9 +5,11 @@
  * Owns:    the table of commands.
  * Touches: nothing else.
  */
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "util.h"
@@ -56,10 +58,23 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
+/* What is opened later must not become standard input or output. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	fill_standard_fds();
 	if (argc < 2)
 		die_usage("a command is missing (see ringlet --help)");
 	command = find(argv[1]);
