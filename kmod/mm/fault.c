@@ -45,16 +45,6 @@ static bool slot_logs(const struct rl_memslot *slot)
 	return slot->flags & KVM_MEM_LOG_DIRTY_PAGES;
 }
 
-/* Does the slot have all of the large page, equally aligned on both sides? */
-static bool slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
-{
-	u64 mask = rl_level_pages(level) - 1;
-	gfn_t base = gfn & ~mask;
-
-	return base >= slot->base_gfn && base + mask < slot->base_gfn + slot->npages &&
-	       !((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & mask);
-}
-
 static int fault_level(const struct rl_fault *f)
 {
 	int level = f->host.level;
@@ -67,7 +57,7 @@ static int fault_level(const struct rl_fault *f)
 		level = 2;
 	if (level == 2 && !rl_tdp_caps.page_2m)
 		level = 1;
-	while (level > 1 && !slot_fits(f->slot, f->gfn, level))
+	while (level > 1 && !rl_slot_fits(f->slot, f->gfn, level))
 		level--;
 	return level;
 }

@@ -14,6 +14,7 @@
 struct rl_memslots *rl_slots_locked(struct rl_vm *vm);	/* slots_lock or mmu->lock */
 struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn);
 struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 slot);	/* slots_lock; -EINVAL, -ENOENT */
+bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level);
 void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);
 
 static inline hva_t rl_slot_hva(const struct rl_memslot *slot, gfn_t gfn)
@@ -32,6 +33,7 @@ static inline bool rl_slot_writable(const struct rl_memslot *slot)
  */
 u64 rl_tdp_set_spte(struct rl_vm *vm, u64 *sptep, int level, u64 new_spte);
 bool rl_tdp_zap(struct rl_vm *vm, gfn_t start, gfn_t end, bool yield);
+bool rl_tdp_zap_small(struct rl_vm *vm, const struct rl_memslot *slot);
 bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear);
 void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end);
 bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask);

@@ -79,6 +79,16 @@ struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
 	return slots->slot[i];
 }
 
+/* Does the slot have all of the large page, equally aligned on both sides? */
+bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
+{
+	u64 mask = rl_level_pages(level) - 1;
+	gfn_t base = gfn & ~mask;
+
+	return base >= slot->base_gfn && base + mask < slot->base_gfn + slot->npages &&
+	       !((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & mask);
+}
+
 /**
  * rl_gfn_to_slot() - The slot of @gfn, or NULL
  * @vm: the VM
@@ -223,8 +233,8 @@ static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
 		rl_tdp_write_protect(vm, old->base_gfn, end);
 		rl_tdp_flush(vm);
 	}
-	/* Large pages may come back: the next faults choose anew. */
-	if (!gone && logged && !log && rl_tdp_zap(vm, old->base_gfn, end, true))
+	/* Pages that the log kept small may become large again. */
+	if (!gone && logged && !log && rl_tdp_zap_small(vm, new))
 		rl_tdp_flush(vm);
 	spin_unlock(&mmu->lock);
 

@@ -180,6 +180,38 @@ bool rl_tdp_zap(struct rl_vm *vm, gfn_t start, gfn_t end, bool yield)
 }
 
 /*
+ * rl_tdp_zap_small() - Remove 4 KiB translations that could be a larger one
+ *
+ * The next faults choose anew. Where the host has small pages too there is
+ * nothing to gain, and the translations stay.
+ *
+ * Context: owner's thread, mmu->lock held, and dropped on the way.
+ * Return: true when the caller has to flush.
+ */
+bool rl_tdp_zap_small(struct rl_vm *vm, const struct rl_memslot *slot)
+{
+	gfn_t end = slot->base_gfn + slot->npages;
+	struct rl_host_page host;
+	struct rl_tdp_iter it;
+	bool flush = false;
+
+	for_each_rl_spte(it, &vm->mmu, slot->base_gfn, end) {
+		it_yield(vm, &it, &flush);
+		if (it.level != 2 || !rl_spte_is_table(it.old_spte, 2))
+			continue;
+		if (rl_slot_fits(slot, it.gfn, 2) &&
+		    rl_host_walk(vm->mm, rl_slot_hva(slot, it.gfn), false, &host) &&
+		    host.level > 1) {
+			rl_tdp_set_spte(vm, it.sptep, 2, 0);
+			flush = true;
+		}
+		/* No need to look at each of the small ones. */
+		it.old_spte = 0;
+	}
+	return flush;
+}
+
+/*
  * rl_tdp_age() - Was anything in [start, end) accessed?
  * @clear: forget about it, for the next time
  *
