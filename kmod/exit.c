@@ -137,8 +137,12 @@ static int bus_io(struct rl_vcpu *vcpu)
 
 static bool fast_io(struct rl_vcpu *vcpu)
 {
-	if (vcpu->exit.io.string || need_length(vcpu, true) || bus_io(vcpu))
+	if (vcpu->exit.io.string || need_length(vcpu, true))
 		return false;
+	if (bus_io(vcpu)) {
+		vcpu->exit.io.tried = true;
+		return false;
+	}
 	rl_skip_insn(vcpu);
 	return true;
 }
@@ -151,22 +155,27 @@ static bool fast_io(struct rl_vcpu *vcpu)
  */
 bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 {
-	vcpu->stat.exits[vcpu->exit.kind]++;
-	switch (vcpu->exit.kind) {
-	case RL_EXIT_NONE:
-		return true;
-	case RL_EXIT_CPUID:
+	unsigned int kind = vcpu->exit.kind;
+
+	vcpu->stat.exits[kind]++;
+	/* A switch without a jump table is a chain: the frequent ones first. */
+	if (kind == RL_EXIT_MSR)
+		return fast_msr(vcpu);
+	if (kind == RL_EXIT_IO)
+		return fast_io(vcpu);
+	if (kind == RL_EXIT_CPUID) {
 		if (need_length(vcpu, true))
 			return false;
 		do_cpuid(vcpu);
 		rl_skip_insn(vcpu);
 		return true;
-	case RL_EXIT_MSR:
-		return fast_msr(vcpu);
-	case RL_EXIT_IO:
-		return fast_io(vcpu);
+	}
+	switch (kind) {
+	case RL_EXIT_NONE:
+		return true;
 	case RL_EXIT_FAULT:
-		return rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
+		return rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access) ||
+		       rl_emulate_fast(vcpu);
 	case RL_EXIT_INTR_WINDOW:
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:
@@ -246,7 +255,7 @@ static int exit_io(struct rl_vcpu *vcpu)
 	r = need_length(vcpu, false);
 	if (r)
 		return r < 0 ? r : RL_RESUME;
-	if (!bus_io(vcpu)) {
+	if (!vcpu->exit.io.tried && !bus_io(vcpu)) {
 		rl_skip_insn(vcpu);
 		return RL_RESUME;
 	}
@@ -376,8 +385,11 @@ static int exit_dr(struct rl_vcpu *vcpu)
 
 static int exit_fault(struct rl_vcpu *vcpu)
 {
-	int r = rl_mmu_fault(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
+	int r;
 
+	if (rl_emulation_begun(vcpu))
+		return rl_emulate(vcpu);
+	r = rl_mmu_fault(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
 	switch (r) {
 	case RL_MMU_FIXED:
 	case RL_MMU_RETRY:

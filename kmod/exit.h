@@ -71,6 +71,7 @@ struct rl_exit {
 			u8 size;	/* 1, 2 or 4 bytes */
 			bool in;
 			bool string;	/* INS or OUTS: goes to the emulator */
+			bool tried;	/* no device in the kernel took it */
 		} io;
 		struct {
 			gpa_t gpa;

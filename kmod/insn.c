@@ -16,6 +16,7 @@
 #include <asm/trapnr.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "cpu/cpu.h"
 #include "cpu/emulate.h"
@@ -42,6 +43,8 @@ struct rl_insn {
 	bool pio_in_done;		/* vcpu->pio_data answers the next IN */
 	bool pio_out;			/* an OUT waits to leave */
 	bool hint;			/* exit.fault names the gpa of the data access */
+	bool atomic;			/* IRQs are off: what would need more is left alone */
+	bool begun;			/* the fast path got as far as a user-space exit */
 };
 
 static struct rl_insn *to_insn(struct rl_emul *e)
@@ -69,13 +72,15 @@ static enum rl_emul_result translate(struct rl_emul *e, u64 linear, unsigned int
 	 * The exit said where the access goes. MOVS and CMPS have two operands
 	 * that this could mistake for each other.
 	 */
-	if (in->hint && !(access & RL_EMUL_FETCH) &&
+	if (in->hint && !(access & (RL_EMUL_FETCH | RL_EMUL_SUPER)) &&
 	    ((linear ^ exit->fault.gpa) & ~PAGE_MASK) == 0 &&
 	    !!(access & RL_EMUL_WRITE) == !!(exit->fault.access & RL_ACC_WRITE) &&
 	    (e->opcode & 0xfc) != 0xa4) {
 		*gpa = exit->fault.gpa;
 		return RL_EMUL_OK;
 	}
+	if (in->atomic)
+		return RL_EMUL_UNHANDLED;
 	if (access & RL_EMUL_WRITE)
 		acc |= RL_ACC_WRITE;
 	if (access & RL_EMUL_FETCH)
@@ -129,6 +134,8 @@ static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, 
 
 	if (in->pos == MAX_PIECES)
 		return RL_EMUL_UNHANDLED;
+	/* A string ends its run here: the log is for one item. */
+	in->e.stop = true;
 	p = &in->reads[in->pos];
 	if (in->pos < in->nr_reads) {
 		if (p->gpa != gpa || p->len != len)
@@ -154,7 +161,7 @@ static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, un
 	unsigned int n;
 
 	/* A slot without a host page behind it reads as a fault of user space's. */
-	if (is_ram(in->vcpu, gpa, false))
+	if (!in->atomic && is_ram(in->vcpu, gpa, false))
 		return rl_guest_read(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
 	/* Nobody runs code from a device. */
 	if (access & RL_EMUL_FETCH)
@@ -172,7 +179,7 @@ static enum rl_emul_result write_gpa(struct rl_insn *in, gpa_t gpa, const void *
 	struct mmio_piece *p;
 	unsigned int n;
 
-	if (is_ram(in->vcpu, gpa, true))
+	if (!in->atomic && is_ram(in->vcpu, gpa, true))
 		return rl_guest_write(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
 	for (; len; len -= n, gpa += n, buf += n) {
 		n = min(len, 8u);
@@ -307,16 +314,7 @@ static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size
 
 static void op_get_seg(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out)
 {
-	struct kvm_segment s;
-
-	rl_ops->get_seg(to_vcpu(e), &s, seg);
-	out->base = s.base;
-	out->limit = s.limit;
-	out->sel = s.selector;
-	out->attr = s.type | s.s << 4 | s.dpl << RL_SEG_ATTR_DPL_SHIFT | s.present << 7 |
-		    s.avl << 12 | s.l << 13 | s.db << 14 | s.g << 15;
-	if (s.unusable)
-		out->attr &= ~RL_SEG_ATTR_P;
+	rl_ops->read_seg(to_vcpu(e), out, seg);
 }
 
 static void op_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val)
@@ -538,8 +536,6 @@ void rl_insn_free(struct rl_vcpu *vcpu)
 
 static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 {
-	struct kvm_segment cs;
-
 	rl_need_reg(vcpu, RL_REG_RSP);
 	e->rip = rl_rip_read(vcpu);
 	e->rflags = rl_rflags_read(vcpu);
@@ -547,10 +543,9 @@ static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 	e->cr4 = rl_cr4_read(vcpu);
 	e->efer = vcpu->efer;
 	e->cpl = rl_ops->get_cpl(vcpu);
-	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer,
-			       (cs.l ? RL_SEG_ATTR_L : 0) | (cs.db ? RL_SEG_ATTR_DB : 0));
-	e->seg_valid = 0;
+	rl_ops->read_seg(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
+	e->seg_valid = BIT(RL_SEG_CS);
+	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer, e->seg[RL_SEG_CS].attr);
 	e->stop = false;
 }
 
@@ -752,6 +747,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
  * rl_emulate() - Emulate the instruction at RIP
  * @vcpu: the vCPU
  *
+ * Or leave for user space with what rl_emulate_fast() began.
  * Context: vCPU's thread, loaded, may sleep.
  * Return: RL_RESUME, RL_EXIT_USER, -ENOMEM.
  */
@@ -762,6 +758,13 @@ int rl_emulate(struct rl_vcpu *vcpu)
 
 	if (!in)
 		return -ENOMEM;
+	if (in->begun) {
+		in->begun = false;
+		if (in->nr_writes)
+			return send_writes(vcpu);
+		vcpu->complete = complete_read;
+		return mmio_user(vcpu, &in->reads[in->nr_reads], false);
+	}
 	in->nr_reads = 0;
 	in->pio_in_done = false;
 	in->hint = exit->kind == RL_EXIT_FAULT && !(exit->fault.access & RL_ACC_WALK);
@@ -774,39 +777,180 @@ int rl_emulate(struct rl_vcpu *vcpu)
 	return run_insn(vcpu, in);
 }
 
-/* Opcodes behind the exits whose instruction has no operands to look at. */
-static int known_length(struct rl_vcpu *vcpu, const u8 *code, int len)
+bool rl_emulation_begun(struct rl_vcpu *vcpu)
 {
-	if (len < 2 || code[0] != 0x0f)
-		return len && code[0] == 0xf4 && vcpu->exit.kind == RL_EXIT_HLT ? 1 : 0;
-	switch (vcpu->exit.kind) {
-	case RL_EXIT_CPUID:
-		return code[1] == 0xa2 ? 2 : 0;
-	case RL_EXIT_MSR:
-		return code[1] == (vcpu->exit.msr.write ? 0x30 : 0x32) ? 2 : 0;
-	default:
-		return 0;
-	}
+	return vcpu->insn && vcpu->insn->begun;
 }
 
-/* Bytes at RIP up to the end of the page, at most @max; 0 when out of reach. */
-static int peek_code(struct rl_vcpu *vcpu, u8 *code, int max, bool atomic)
+static noinline bool walk_code(struct rl_vcpu *vcpu, gva_t linear, gpa_t *gpa)
 {
-	struct rl_vm *vm = vcpu->vm;
-	gva_t linear = rl_linear_rip(vcpu);
+	u32 access = RL_ACC_FETCH | (rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0);
 	struct rl_walk w;
-	int idx, n = 0;
 
-	idx = srcu_read_lock(&vm->srcu);
-	if (!rl_walk(vcpu, linear, RL_ACC_FETCH | (rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0),
-		     false, atomic, &w) && !w.fault) {
-		n = in_page(linear, max);
-		if (atomic ? rl_guest_read_atomic(vm, w.gpa, code, n) :
-			     rl_guest_read(vm, w.gpa, code, n))
-			n = 0;
+	if (rl_walk(vcpu, linear, access, false, true, &w) || w.fault)
+		return false;
+	*gpa = w.gpa;
+	return true;
+}
+
+/*
+ * The page of code at RIP, as an address of user space that may be looked at
+ * with page faults off. vm->srcu held. 0: not to be found without sleeping.
+ */
+static hva_t code_hva(struct rl_vcpu *vcpu, gva_t linear)
+{
+	gpa_t gpa = linear;
+	hva_t hva;
+
+	if (rl_cr0_read(vcpu) & X86_CR0_PG && !walk_code(vcpu, linear, &gpa))
+		return 0;
+	hva = rl_gfn_to_hva(vcpu->vm, gpa >> PAGE_SHIFT, false);
+	return hva ? hva + (gpa & ~PAGE_MASK) : 0;
+}
+
+/* @words of 8 bytes from @hva, which lie in one page; never sleeps. */
+static __always_inline bool copy_code(hva_t hva, u64 *to, int words)
+{
+	u64 __user *from = (u64 __user *)hva;
+	bool ok = false;
+
+	pagefault_disable();
+	if (user_read_access_begin(from, words * sizeof(u64))) {
+		unsafe_get_user(to[0], from, out);
+		if (words > 1)
+			unsafe_get_user(to[1], from + 1, out);
+		ok = true;
+out:
+		user_read_access_end();
 	}
-	srcu_read_unlock(&vm->srcu, idx);
-	return n;
+	pagefault_enable();
+	return ok;
+}
+
+/* @mode and @rip are all that decoding needs. */
+static void load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+{
+	rl_need_reg(vcpu, RL_REG_RSP);
+	e->rip = rl_rip_read(vcpu);
+	e->rflags = rl_rflags_read(vcpu);
+	rl_ops->read_seg(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
+	e->seg_valid = BIT(RL_SEG_CS);
+	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, e->seg[RL_SEG_CS].attr);
+}
+
+/*
+ * The fault's address is where the store begins, rather than where its second
+ * page does?
+ */
+static bool store_begins_at(struct rl_vcpu *vcpu, struct rl_emul *e, gpa_t gpa)
+{
+	struct rl_seg seg = { .base = 0 };
+
+	if (e->mode != RL_MODE_LONG64 || e->ea_seg == RL_SEG_FS || e->ea_seg == RL_SEG_GS)
+		rl_ops->read_seg(vcpu, &seg, e->ea_seg);
+	return !((seg.base + e->ea - gpa) & ~PAGE_MASK);
+}
+
+static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
+{
+	gpa_t gpa = vcpu->exit.fault.gpa;
+	struct rl_emul *e = &in->e;
+	enum rl_emul_result res;
+
+	load_decode_context(vcpu, e);
+	res = rl_emul_decode_store(e);
+	if (res != RL_EMUL_OK)
+		return res;
+	if ((gpa & ~PAGE_MASK) + e->size > PAGE_SIZE || !store_begins_at(vcpu, e, gpa))
+		return RL_EMUL_UNHANDLED;
+	if (!kernel_mmio_write(vcpu, gpa, e->size, &e->src)) {
+		in->writes[0].gpa = gpa;
+		in->writes[0].len = e->size;
+		memcpy(in->writes[0].data, &e->src, sizeof(e->src));
+		in->nr_writes = 1;
+	}
+	rl_rip_write(vcpu, e->next_rip);
+	return RL_EMUL_OK;
+}
+
+static enum rl_emul_result fast_load(struct rl_vcpu *vcpu, struct rl_insn *in)
+{
+	struct rl_emul *e = &in->e;
+	enum rl_emul_result res;
+
+	in->hint = in->atomic = e->mov_only = true;
+	load_context(vcpu, e);
+	res = rl_emul_run(e);
+	in->atomic = e->mov_only = false;
+	if (res == RL_EMUL_OK)
+		commit(vcpu, e);
+	return res;
+}
+
+/**
+ * rl_emulate_fast() - A MOV from or to a device, with IRQs still off
+ * @vcpu: the vCPU, stopped by a second-stage fault
+ *
+ * What the kernel answers is done. What user space has to answer is prepared,
+ * and rl_emulate() goes on from there. Everything else is left alone.
+ * Return: true when the guest can go on.
+ */
+bool rl_emulate_fast(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = vcpu->insn;
+	struct rl_exit *exit = &vcpu->exit;
+	enum rl_emul_result res = RL_EMUL_UNHANDLED;
+	struct rl_emul *e;
+	gva_t linear;
+	hva_t hva;
+	int idx;
+
+	/* A single step ends behind the instruction, which is for the slow path. */
+	if (!in || exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) ||
+	    rl_rflags_read(vcpu) & X86_EFLAGS_TF)
+		return false;
+	linear = rl_linear_rip(vcpu);
+	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(in->e.insn))
+		return false;
+	e = &in->e;
+	idx = srcu_read_lock(&vcpu->vm->srcu);
+	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
+		goto out;
+	if (exit->fault.bytes_len < RL_INSN_MAX) {
+		hva = code_hva(vcpu, linear);
+		if (!hva || !copy_code(hva, (u64 *)e->insn, 2))
+			goto out;
+	} else {
+		memcpy(e->insn, exit->fault.bytes, RL_INSN_MAX);
+	}
+	e->fetched = RL_INSN_MAX;
+	in->nr_reads = in->pos = in->nr_writes = in->sent = 0;
+	res = exit->fault.access & RL_ACC_WRITE ? fast_store(vcpu, in) : fast_load(vcpu, in);
+out:
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
+
+	if (res == RL_EMUL_USER) {
+		in->begun = true;
+		return false;
+	}
+	if (res != RL_EMUL_OK)
+		return false;
+	vcpu->stat.emulated++;
+	rl_ops->set_shadow(vcpu, 0);
+	in->begun = in->nr_writes;
+	return !in->begun;
+}
+
+/* Opcodes behind the exits whose instruction has no operands to look at. */
+static int known_length(struct rl_vcpu *vcpu, u64 code)
+{
+	unsigned int kind = vcpu->exit.kind;
+
+	if (kind == RL_EXIT_MSR)
+		return (u16)code == (vcpu->exit.msr.write ? 0x300f : 0x320f) ? 2 : 0;
+	if (kind == RL_EXIT_CPUID)
+		return (u16)code == 0xa20f ? 2 : 0;
+	return kind == RL_EXIT_HLT && (u8)code == 0xf4;
 }
 
 /**
@@ -820,15 +964,20 @@ static int peek_code(struct rl_vcpu *vcpu, u8 *code, int max, bool atomic)
  */
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 {
+	gva_t linear = rl_linear_rip(vcpu);
 	struct rl_insn *in;
-	u8 code[2];
+	u64 code = 0;
+	hva_t hva;
 	int n, idx;
 
-	n = peek_code(vcpu, code, sizeof(code), atomic);
-	n = known_length(vcpu, code, n);
-	if (likely(n)) {
-		vcpu->exit.insn_len = n;
-		return 0;
+	if ((linear & ~PAGE_MASK) <= PAGE_SIZE - sizeof(code)) {
+		idx = srcu_read_lock(&vcpu->vm->srcu);
+		hva = code_hva(vcpu, linear);
+		if (hva && copy_code(hva, &code, 1))
+			vcpu->exit.insn_len = known_length(vcpu, code);
+		srcu_read_unlock(&vcpu->vm->srcu, idx);
+		if (likely(vcpu->exit.insn_len))
+			return 0;
 	}
 	if (atomic)
 		return -EAGAIN;

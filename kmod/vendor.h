@@ -65,6 +65,8 @@ struct rl_vendor_ops {
 	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */
 	void (*get_seg)(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);/* [l] */
 	void (*set_seg)(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
+	/* The same as the emulator wants it, in a few instructions; @reg not TR. [i]/[l] */
+	void (*read_seg)(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 	int (*get_cpl)(struct rl_vcpu *vcpu);
 	void (*get_dt)(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 	void (*set_dt)(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);

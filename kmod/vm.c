@@ -57,6 +57,7 @@ void rl_vm_put(struct rl_vm *vm)
 
 /**
  * rl_vm_retire() - Take a VM out of service after a bug of ours
+ * @vm: the VM
  * @why: for the log
  *
  * Every later ioctl on it answers -EIO; no vCPU enters the guest again.
@@ -198,6 +199,8 @@ err_fd:
 
 /**
  * rl_check_extension() - KVM_CHECK_EXTENSION
+ * @vm: NULL: of the system
+ * @ext: KVM_CAP_*
  *
  * Announces what works, nothing else. What is missing here answers 0, which is
  * also KVM's answer to a capability that it has not heard of.

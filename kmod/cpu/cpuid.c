@@ -679,8 +679,14 @@ static noinline void exec_slow(struct rl_vcpu *vcpu, const struct kvm_cpuid_entr
  */
 void rl_cpuid_exec(struct rl_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 {
-	const struct kvm_cpuid_entry2 *e = rl_cpuid_find(vcpu, *eax, *ecx);
+	const struct kvm_cpuid_entry2 *e;
 
+	/* Before KVM_SET_CPUID2 there is nothing, not even a vendor. */
+	if (unlikely(!vcpu->cpuid_nent)) {
+		*eax = *ebx = *ecx = *edx = 0;
+		return;
+	}
+	e = rl_cpuid_find(vcpu, *eax, *ecx);
 	if (unlikely(!e || follows_state(e->function))) {
 		exec_slow(vcpu, e, eax, ebx, ecx, edx);
 		return;

@@ -119,11 +119,11 @@ int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg)
 
 gva_t rl_linear_rip(struct rl_vcpu *vcpu)
 {
-	struct kvm_segment cs;
+	struct rl_seg cs;
 
-	if (rl_is_64bit_code(vcpu))
+	rl_ops->read_seg(vcpu, &cs, RL_SEG_CS);
+	if (vcpu->efer & EFER_LMA && cs.attr & RL_SEG_ATTR_L)
 		return rl_rip_read(vcpu);
-	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
 	return (u32)(cs.base + rl_rip_read(vcpu));
 }
 

@@ -153,6 +153,7 @@ struct rl_emul {
 	u8 cpl;
 	u8 mode;		/* enum rl_emul_mode, see rl_emul_mode() */
 	u8 fetched;		/* valid bytes in @insn */
+	bool mov_only;		/* anything but MOV is UNHANDLED */
 	u8 seg_valid;		/* a bit per current member of @seg: 0 after the guest ran */
 	u8 insn[RL_INSN_MAX + 1];
 
@@ -207,5 +208,11 @@ enum rl_emul_result rl_emul_fault(struct rl_emul *e, u8 vector);
 enum rl_emul_result rl_emul_fault_code(struct rl_emul *e, u8 vector, u32 error_code);
 enum rl_emul_result rl_emul_decode(struct rl_emul *e);
 enum rl_emul_result rl_emul_run(struct rl_emul *e);
+/*
+ * Decode a MOV of a register or immediate to memory, at most 8 bytes: value in @src, bytes in
+ * @size, effective address in @ea of @ea_seg, @next_rip. For a store that the CPU has begun, and
+ * so checked. UNHANDLED: another instruction. Needs @mode, @rip, @regs and all of @insn.
+ */
+enum rl_emul_result rl_emul_decode_store(struct rl_emul *e);
 
 #endif

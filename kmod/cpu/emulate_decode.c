@@ -476,6 +476,8 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	if (r)
 		return r;
 	flags = e->flags;
+	if (e->mov_only && e->exec != rl_em_mov)
+		return RL_EMUL_UNHANDLED;
 	if (unlikely(flags & OP_CHECKS || e->lock)) {
 		r = check(e);
 		if (r)
@@ -498,4 +500,16 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	if (unlikely(e->rflags & FL_RF) && e->exec != rl_em_iret)
 		e->rflags &= ~FL_RF;
 	return RL_EMUL_OK;
+}
+
+enum rl_emul_result rl_emul_decode_store(struct rl_emul *e)
+{
+	enum rl_emul_result r = decode(e);
+
+	if (r)
+		return r;
+	if (e->exec != rl_em_mov || e->mod == 3 || e->lock || (e->flags & OP_CHECKS) ||
+	    (e->flags & OP_DST) != DST_RM || (e->flags & OP_SRC) == SRC_RM)
+		return RL_EMUL_UNHANDLED;
+	return load_src(e, e->flags);
 }

@@ -41,28 +41,20 @@ void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
 	}
 }
 
-static struct vmcb_seg *seg_of(struct rl_vcpu *vcpu, int reg)
+static __always_inline struct vmcb_seg *seg_of(struct rl_vcpu *vcpu, int reg)
 {
-	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
+	static const u16 offset[RL_SEG_NR] = {
+		[RL_SEG_ES] = offsetof(struct vmcb_save_area, es),
+		[RL_SEG_CS] = offsetof(struct vmcb_save_area, cs),
+		[RL_SEG_SS] = offsetof(struct vmcb_save_area, ss),
+		[RL_SEG_DS] = offsetof(struct vmcb_save_area, ds),
+		[RL_SEG_FS] = offsetof(struct vmcb_save_area, fs),
+		[RL_SEG_GS] = offsetof(struct vmcb_save_area, gs),
+		[RL_SEG_TR] = offsetof(struct vmcb_save_area, tr),
+		[RL_SEG_LDTR] = offsetof(struct vmcb_save_area, ldtr),
+	};
 
-	switch (reg) {
-	case RL_SEG_ES:
-		return &s->es;
-	case RL_SEG_CS:
-		return &s->cs;
-	case RL_SEG_SS:
-		return &s->ss;
-	case RL_SEG_DS:
-		return &s->ds;
-	case RL_SEG_FS:
-		return &s->fs;
-	case RL_SEG_GS:
-		return &s->gs;
-	case RL_SEG_TR:
-		return &s->tr;
-	default:
-		return &s->ldtr;
-	}
+	return (void *)&to_svm(vcpu)->vmcb->save + offset[reg];
 }
 
 void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
@@ -104,6 +96,17 @@ void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
 		seg->dpl = to_svm(vcpu)->vmcb->save.cpl;
 		break;
 	}
+}
+
+void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
+{
+	struct vmcb_seg *s = seg_of(vcpu, reg);
+
+	seg->base = s->base;
+	seg->limit = s->limit;
+	seg->sel = s->selector;
+	/* Bits 11:8 of the VMCB's word are 15:12 of a descriptor's. */
+	seg->attr = (s->attrib & 0xff) | (s->attrib & 0xf00) << 4;
 }
 
 void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
@@ -320,8 +323,10 @@ void svm_update_intercepts(struct rl_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	/* The instructions exist on the host whatever the guest's CPUID says. */
+	svm->has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
+			  rl_guest_has(vcpu, X86_FEATURE_RDTSCP);
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
-		svm_intercept(svm, INTERCEPT_RDTSCP, !rl_guest_has(vcpu, X86_FEATURE_RDTSCP));
+		svm_intercept(svm, INTERCEPT_RDTSCP, !svm->has_rdtscp);
 	svm_update_debug(vcpu);
 }
 

@@ -252,7 +252,7 @@ static void svm_vcpu_reset(struct rl_vcpu *vcpu, bool init)
 /* RDTSCP in a guest reads the CPU's TSC_AUX, which is the host's for getcpu(). */
 static void load_tsc_aux(struct svm_vcpu *svm)
 {
-	if (!boot_cpu_has(X86_FEATURE_RDTSCP) || !rl_guest_has(&svm->vcpu, X86_FEATURE_RDTSCP))
+	if (!svm->has_rdtscp)
 		return;
 	rdmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
 	if (svm->host_tsc_aux != svm->vcpu.tsc_aux) {
@@ -517,6 +517,7 @@ const struct rl_vendor_ops rl_svm_ops = {
 	.cache_reg = svm_cache_reg,
 	.get_seg = svm_get_seg,
 	.set_seg = svm_set_seg,
+	.read_seg = svm_read_seg,
 	.get_cpl = svm_get_cpl,
 	.get_dt = svm_get_dt,
 	.set_dt = svm_set_dt,

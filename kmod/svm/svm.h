@@ -33,6 +33,7 @@ struct svm_vcpu {
 	u64 nmi_step_flags;		/* guest's own TF and RF */
 	u64 host_tsc_aux;
 	bool tsc_aux_loaded;
+	bool has_rdtscp;		/* guest's CPUID says so */
 };
 
 static inline struct svm_vcpu *to_svm(struct rl_vcpu *vcpu)
@@ -75,6 +76,7 @@ const char *svm_exit_name(u64 reason);
 /* state.c */
 void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);
 void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);
+void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
 int svm_get_cpl(struct rl_vcpu *vcpu);
 void svm_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);

@@ -116,6 +116,7 @@ static void decode_io(struct vmx_vcpu *v, struct rl_exit *exit)
 	exit->io.port = qual >> 16;
 	exit->io.size = (qual & 7) + 1;
 	exit->io.in = qual & BIT(3);
+	exit->io.tried = false;
 	exit->io.string = qual & BIT(4);
 }
 
@@ -327,6 +328,19 @@ const char *vmx_exit_name(u64 hw_reason)
 	return name ?: "?";
 }
 
+/* What rl_skip_insn() asks for one by one: cheaper all at once. */
+static __always_inline void read_insn(struct vmx_vcpu *v, struct rl_exit *exit)
+{
+	struct rl_vcpu *vcpu = &v->vcpu;
+
+	exit->insn_len = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
+	vcpu->rip = vmcs_read(GUEST_RIP);
+	vcpu->rflags = vmcs_read(GUEST_RFLAGS);
+	vcpu->avail |= BIT(RL_REG_RIP) | BIT(RL_REG_RFLAGS);
+	v->intr_state = vmcs_read32(GUEST_INTERRUPTIBILITY_INFO);
+	v->valid |= VMX_VALID_INTR;
+}
+
 /**
  * vmx_decode_exit() - Fill vcpu->exit
  * @v: vCPU that just exited
@@ -348,7 +362,7 @@ void vmx_decode_exit(struct vmx_vcpu *v, u32 reason)
 	row = &exits[basic];
 	exit->kind = row->kind;
 	if (row->flags & INSN)
-		exit->insn_len = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
+		read_insn(v, exit);
 	if (row->decode)
 		row->decode(v, exit);
 	if (row->flags & VECTORS) {

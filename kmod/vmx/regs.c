@@ -185,6 +185,19 @@ void vmx_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
 	}
 }
 
+void vmx_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
+{
+	u32 ar = read_ar(to_vmx(vcpu), reg);
+
+	seg->base = vmcs_read(seg_fields[reg].base);
+	seg->limit = vmcs_read32(seg_fields[reg].limit);
+	seg->sel = vmcs_read(seg_fields[reg].selector);
+	/* The field has a descriptor's bits in their places, and "unusable" at 16. */
+	seg->attr = ar & 0xf0ff;
+	if (ar & VMX_AR_UNUSABLE_MASK)
+		seg->attr &= ~RL_SEG_ATTR_P;
+}
+
 /* SDM Vol 3C, "Guest Register State": SS.DPL is always the CPL. */
 int vmx_get_cpl(struct rl_vcpu *vcpu)
 {
