@@ -219,7 +219,7 @@ static void handle_signal(struct vm *vm, int signal_fd)
 	vm_stop(vm, VM_SIGNAL);
 }
 
-/* What the user typed and the guest has not taken yet. */
+/* What the user typed and the guest has not taken yet; a reset does not lose it. */
 struct input {
 	uint8_t data[256];
 	int len;
@@ -254,11 +254,10 @@ static bool feed(struct vm *vm, struct input *in)
 }
 
 /* Serve console, signals and devices until the VM stops. */
-static void main_loop(struct vm *vm, int signal_fd)
+static void main_loop(struct vm *vm, struct input *in, int signal_fd)
 {
 	enum { SIGNALS, STOP, INPUT, EVENTS };
 	struct pollfd fds[EVENTS + ARRAY_SIZE(vm->events)];
-	struct input in = { 0 };
 
 	fds[SIGNALS] = (struct pollfd){ .fd = signal_fd, .events = POLLIN };
 	fds[STOP] = (struct pollfd){ .fd = vm->stop_fd, .events = POLLIN };
@@ -267,9 +266,9 @@ static void main_loop(struct vm *vm, int signal_fd)
 						   .events = POLLIN };
 
 	while (vm_stopped(vm) == VM_RUNNING) {
-		bool busy = feed(vm, &in);
+		bool busy = feed(vm, in);
 		/* The escape key works even if the guest takes nothing; a file waits. */
-		bool room = in.len < (int)sizeof(in.data) || console_is_raw();
+		bool room = in->len < (int)sizeof(in->data) || console_is_raw();
 
 		fds[INPUT] = (struct pollfd){ .fd = room ? console_input_fd() : -1,
 					      .events = POLLIN };
@@ -278,7 +277,7 @@ static void main_loop(struct vm *vm, int signal_fd)
 		if (fds[SIGNALS].revents)
 			handle_signal(vm, signal_fd);
 		if (fds[INPUT].revents)
-			read_input(vm, &in);
+			read_input(vm, in);
 		for (unsigned int i = 0; i < vm->nevents; i++)
 			if (fds[EVENTS + i].revents)
 				vm->events[i].fn(vm->events[i].dev);
@@ -286,7 +285,8 @@ static void main_loop(struct vm *vm, int signal_fd)
 }
 
 /* One life of the guest, from power-on to poweroff or reset. */
-static enum vm_stop run_once(struct run_config *config, int signal_fd, int *signal)
+static enum vm_stop run_once(struct run_config *config, struct input *in, int signal_fd,
+			     int *signal)
 {
 	struct vm *vm = vm_create(&config->vm);
 	enum vm_stop why;
@@ -294,7 +294,7 @@ static enum vm_stop run_once(struct run_config *config, int signal_fd, int *sign
 	boot_load(vm, &config->boot);
 	for (unsigned int i = 0; i < config->vm.cpus; i++)
 		vcpu_start(&vm->vcpus[i]);
-	main_loop(vm, signal_fd);
+	main_loop(vm, in, signal_fd);
 	for (unsigned int i = 0; i < config->vm.cpus; i++)
 		vcpu_join(&vm->vcpus[i]);
 	serial_flush(vm->serial);
@@ -326,6 +326,7 @@ int cmd_run(int argc, char **argv)
 	static struct run_config config = {
 		.vm = { .device = DEFAULT_DEVICE, .cpus = 1, .memory = 256 * MiB },
 	};
+	struct input in = { 0 };
 	int signal_fd, signal = 0;
 	enum vm_stop why;
 
@@ -335,7 +336,7 @@ int cmd_run(int argc, char **argv)
 	signal_fd = open_signals();
 	console_open();
 	do {
-		why = run_once(&config, signal_fd, &signal);
+		why = run_once(&config, &in, signal_fd, &signal);
 	} while (why == VM_RESET);
 	console_restore();
 

@@ -125,7 +125,7 @@ static void flush(struct serial *s)
 	while (!try_flush(s)) {
 		struct pollfd out = { .fd = s->out_fd, .events = POLLOUT };
 
-		if (vm_stopped(s->vm) >= VM_QUIT)
+		if (vm_given_up(s->vm))
 			s->out_len = 0;
 		else
 			poll(&out, 1, 100);

@@ -277,11 +277,11 @@ void vcpu_join(struct vcpu *vcpu)
 	vcpu->run->immediate_exit = 1;
 	do {
 		pthread_kill(vcpu->thread, SIGUSR1);
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += 10 * 1000 * 1000;
 		if (until.tv_nsec >= 1000 * 1000 * 1000) {
 			until.tv_nsec -= 1000 * 1000 * 1000;
 			until.tv_sec++;
 		}
-	} while (pthread_timedjoin_np(vcpu->thread, NULL, &until));
+	} while (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until));
 }

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -207,6 +208,23 @@ void vm_stop(struct vm *vm, enum vm_stop why)
 		if (old != VM_RESET || why < VM_QUIT)
 			return;
 	eventfd_write(vm->stop_fd, 1);
+}
+
+/**
+ * vm_given_up() - Has the user lost interest in what the guest still has to say?
+ *
+ * Once the VM has stopped nobody reads the signals that wait to be read.
+ */
+bool vm_given_up(struct vm *vm)
+{
+	enum vm_stop why = vm_stopped(vm);
+	sigset_t set;
+
+	if (why == VM_RUNNING || why >= VM_QUIT)
+		return why != VM_RUNNING;
+	sigpending(&set);
+	return sigismember(&set, SIGTERM) || sigismember(&set, SIGINT) ||
+	       sigismember(&set, SIGHUP) || sigismember(&set, SIGQUIT);
 }
 
 /** vm_irq_line() - Drive an interrupt line of the ISA bus */

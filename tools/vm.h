@@ -117,6 +117,7 @@ int hypervisor_open(const char *path);
 struct vm *vm_create(const struct vm_config *config);
 void vm_destroy(struct vm *vm);
 void vm_stop(struct vm *vm, enum vm_stop why);
+bool vm_given_up(struct vm *vm);
 void vm_irq_line(struct vm *vm, unsigned int irq, bool level);
 void vm_add_event(struct vm *vm, int fd, void (*fn)(void *dev), void *dev);
 void vm_add_fd(struct vm *vm, int fd);
