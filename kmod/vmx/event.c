@@ -179,8 +179,11 @@ u32 vmx_get_shadow(struct rl_vcpu *vcpu)
 void vmx_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u32 state = vmx_intr_state(v) & ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
+	u32 state = vmx_intr_state(v);
 
+	if (likely(!shadow && !(state & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))))
+		return;
+	state &= ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
 	if (shadow & KVM_X86_SHADOW_INT_MOV_SS)
 		state |= GUEST_INTR_STATE_MOV_SS;
 	else if (shadow & KVM_X86_SHADOW_INT_STI)

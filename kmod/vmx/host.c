@@ -61,18 +61,21 @@ static void uret_notify(struct user_return_notifier *urn)
 	local_irq_restore(flags);
 }
 
-static u64 uret_wanted(struct vmx_vcpu *v, enum vmx_uret i, u64 host)
+/*
+ * Where a guest cannot use one, it does not matter what the CPU holds: without
+ * EFER.SCE there is no SYSCALL, without the control no RDTSCP and no RDPID.
+ */
+static bool uret_used(struct vmx_vcpu *v, enum vmx_uret i)
 {
-	/* Where a guest cannot use them, the host's value is as good as any. */
 	if (i == VMX_URET_TSC_AUX)
-		return v->copy.exec2 & SECONDARY_EXEC_ENABLE_RDTSCP ? v->vcpu.tsc_aux : host;
-	return v->vcpu.efer & EFER_SCE ? v->uret[i] : host;
+		return v->copy.exec2 & SECONDARY_EXEC_ENABLE_RDTSCP;
+	return v->vcpu.efer & EFER_SCE;
 }
 
 static void uret_load(struct vmx_vcpu *v, enum vmx_uret i)
 {
 	struct uret_cpu *c = this_cpu_ptr(&uret_cpu);
-	u64 val = uret_wanted(v, i, c->host[i]);
+	u64 val = i == VMX_URET_TSC_AUX ? v->vcpu.tsc_aux : v->uret[i];
 
 	if (val == c->now[i])
 		return;
@@ -94,15 +97,12 @@ static void uret_load(struct vmx_vcpu *v, enum vmx_uret i)
  */
 void vmx_uret_changed(struct vmx_vcpu *v, enum vmx_uret i)
 {
-	preempt_disable();
-	if (!(v->work & VMX_WORK_LOAD)) {
-		unsigned long flags;
+	unsigned long flags;
 
-		local_irq_save(flags);
+	local_irq_save(flags);
+	if (!(v->work & VMX_WORK_LOAD) && uret_used(v, i))
 		uret_load(v, i);
-		local_irq_restore(flags);
-	}
-	preempt_enable();
+	local_irq_restore(flags);
 }
 
 /**
@@ -162,8 +162,10 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 	rdmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
 	wrmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
 	v->host_debugctl = get_debugctlmsr();
-	for (i = 0; i < VMX_NR_URETS; i++)
+	for (i = VMX_URET_STAR; i <= VMX_URET_FMASK && uret_used(v, i); i++)
 		uret_load(v, i);
+	if (uret_used(v, VMX_URET_TSC_AUX))
+		uret_load(v, VMX_URET_TSC_AUX);
 }
 
 void vmx_vcpu_put(struct rl_vcpu *vcpu)
