@@ -118,6 +118,7 @@ u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu);
 void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
+int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic);
 /* INIT or SIPI waits? / act on it: resets the vCPU, sets mp_state, CS:IP of the SIPI. */
 bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu);
 void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu);

@@ -727,6 +727,16 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	return 0;
 }
 
+/*
+ * A TPR in guest memory, for 32-bit guests whose user space has patched their
+ * accesses. It learns where from KVM_TPR_ACCESS_REPORTING, which is not
+ * offered; but it says at every reset that there is none.
+ */
+int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic)
+{
+	return vcpu->lapic && !vapic->vapic_addr ? 0 : -EINVAL;
+}
+
 /* Hardware that keeps the register page itself */
 
 void *rl_lapic_regs(struct rl_vcpu *vcpu)
