@@ -349,7 +349,7 @@ static void measure_floor(void)
 /* Until the command's output, its input held open, contains the text. */
 static void measure_boot(const char *text, char **argv)
 {
-	static char seen[1 << 16];
+	static char seen[1 << 20];
 	uint64_t start = tsc(), count;
 	size_t len = 0;
 	int in[2], out[2];
