@@ -41,7 +41,7 @@ static enum exception_class classify(u8 vector)
 static void triple_fault(struct rl_vcpu *vcpu)
 {
 	rl_clear_events(vcpu);
-	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	vcpu->pending_exit = KVM_EXIT_SHUTDOWN;
 	rl_request(vcpu, RL_REQ_EXIT_USER);
 }
 

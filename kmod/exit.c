@@ -47,18 +47,39 @@ void rl_skip_insn(struct rl_vcpu *vcpu)
  */
 void rl_singlestep_done(struct rl_vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
-
 	if (!(vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)) {
 		rl_queue_exception_p(vcpu, X86_TRAP_DB, DR_STEP);
 		return;
 	}
-	run->exit_reason = KVM_EXIT_DEBUG;
-	run->debug.arch.exception = X86_TRAP_DB;
-	run->debug.arch.pc = rl_linear_rip(vcpu);
-	run->debug.arch.dr6 = DR_STEP | DR6_RESERVED;
-	run->debug.arch.dr7 = vcpu->dr7;
+	vcpu->pending_exit = KVM_EXIT_DEBUG;
 	rl_request(vcpu, RL_REQ_EXIT_USER);
+}
+
+static int debug_exit(struct rl_vcpu *vcpu, u8 vector, u64 dr6)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_DEBUG;
+	run->debug.arch.exception = vector;
+	run->debug.arch.pc = rl_linear_rip(vcpu);
+	run->debug.arch.dr6 = dr6 | DR6_RESERVED;
+	run->debug.arch.dr7 = vcpu->guest_debug_dr7;
+	return RL_EXIT_USER;
+}
+
+/**
+ * rl_pending_exit() - On RL_REQ_EXIT_USER: tell user space what happened
+ * @vcpu: the vCPU
+ *
+ * Late, since what asked for it may have been the end of another exit's
+ * business, with vcpu->run in use.
+ */
+int rl_pending_exit(struct rl_vcpu *vcpu)
+{
+	if (vcpu->pending_exit == KVM_EXIT_DEBUG)
+		return debug_exit(vcpu, X86_TRAP_DB, DR_STEP);
+	vcpu->run->exit_reason = vcpu->pending_exit;
+	return RL_EXIT_USER;
 }
 
 /* Length known, or found in memory. Anything else than 0: see rl_insn_length(). */
@@ -395,20 +416,13 @@ static int exit_fault(struct rl_vcpu *vcpu)
 	case RL_MMU_RETRY:
 		return RL_RESUME;
 	case RL_MMU_MMIO:
+		/* The CPU pushed to or read from a device on its way into a handler. */
+		if (rl_event_pending(vcpu))
+			return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_DELIVERY_EV);
 		return rl_emulate(vcpu);
 	default:
 		return r;
 	}
-}
-
-static int debug_exit(struct rl_vcpu *vcpu, u64 dr6)
-{
-	vcpu->run->exit_reason = KVM_EXIT_DEBUG;
-	vcpu->run->debug.arch.exception = vcpu->exit.exc.vector;
-	vcpu->run->debug.arch.pc = rl_linear_rip(vcpu);
-	vcpu->run->debug.arch.dr6 = dr6 | DR6_RESERVED;
-	vcpu->run->debug.arch.dr7 = vcpu->guest_debug_dr7;
-	return RL_EXIT_USER;
 }
 
 static int exit_exception(struct rl_vcpu *vcpu)
@@ -417,12 +431,12 @@ static int exit_exception(struct rl_vcpu *vcpu)
 
 	if (vector == X86_TRAP_DB) {
 		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
-			return debug_exit(vcpu, vcpu->exit.exc.payload);
+			return debug_exit(vcpu, vector, vcpu->exit.exc.payload);
 		rl_queue_exception_p(vcpu, vector, vcpu->exit.exc.payload & ~DR6_RESERVED);
 		return RL_RESUME;
 	}
 	if (vector == X86_TRAP_BP && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
-		return debug_exit(vcpu, vcpu->dr6);
+		return debug_exit(vcpu, vector, vcpu->dr6);
 	if (vector == X86_TRAP_BP || vector == X86_TRAP_OF) {
 		int r = skip(vcpu);
 

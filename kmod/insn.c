@@ -40,6 +40,7 @@ struct rl_insn {
 	struct mmio_piece writes[MAX_PIECES];	/* queue behind it */
 	u8 nr_reads, pos;		/* of reads: filled, used by this run */
 	u8 nr_writes, sent;
+	bool pio_in;			/* an IN waits for user space */
 	bool pio_in_done;		/* vcpu->pio_data answers the next IN */
 	bool pio_out;			/* an OUT waits to leave */
 	bool hint;			/* exit.fault names the gpa of the data access */
@@ -288,6 +289,7 @@ static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size,
 	if (i == count)
 		return RL_EMUL_OK;
 	rl_pio_user(vcpu, port, size, true, count);
+	in->pio_in = true;
 	return RL_EMUL_USER;
 }
 
@@ -706,7 +708,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 	load_context(vcpu, e);
 	in->pos = 0;
 	in->nr_writes = in->sent = 0;
-	in->pio_out = false;
+	in->pio_in = in->pio_out = false;
 	vcpu->stat.emulated++;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	res = rl_emul_run(e);
@@ -729,7 +731,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 		return RL_RESUME;
 	case RL_EMUL_USER:
 		commit(vcpu, e);
-		if (vcpu->run->exit_reason == KVM_EXIT_IO) {
+		if (in->pio_in) {
 			vcpu->complete = complete_in;
 			return RL_EXIT_USER;
 		}
@@ -773,7 +775,6 @@ int rl_emulate(struct rl_vcpu *vcpu)
 		in->e.fetched = min_t(u8, exit->fault.bytes_len, RL_INSN_MAX);
 		memcpy(in->e.insn, exit->fault.bytes, in->e.fetched);
 	}
-	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	return run_insn(vcpu, in);
 }
 
@@ -906,7 +907,7 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	int idx;
 
 	/* A single step ends behind the instruction, which is for the slow path. */
-	if (!in || exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) ||
+	if (!in || exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
 	    rl_rflags_read(vcpu) & X86_EFLAGS_TF)
 		return false;
 	linear = rl_linear_rip(vcpu);

@@ -160,7 +160,7 @@ static int handle_requests(struct rl_vcpu *vcpu)
 	if (rl_request_test(vcpu, RL_REQ_VM_DEAD))
 		return -EIO;
 	if (rl_request_check(vcpu, RL_REQ_EXIT_USER))
-		return RL_EXIT_USER;
+		return rl_pending_exit(vcpu);
 	if (rl_request_check(vcpu, RL_REQ_TIMER))
 		rl_lapic_timer_fired(vcpu);
 	if (rl_request_check(vcpu, RL_REQ_CLOCK))
@@ -379,7 +379,6 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 		r = -EINTR;
 		goto out;
 	}
-	run->exit_reason = KVM_EXIT_UNKNOWN;
 	r = run_loop(vcpu);
 out:
 	publish_run(vcpu);

@@ -37,7 +37,7 @@ enum rl_request {
 	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
 	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
-	RL_REQ_EXIT_USER,	/* leave KVM_RUN with run->exit_reason set by requester */
+	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 };
 
 /* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
@@ -99,6 +99,7 @@ struct rl_vcpu {
 	struct rl_exit exit;		/* the last one */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
 	gva_t user_rip;			/* linear RIP at that exit */
+	u32 pending_exit;		/* KVM_EXIT_* that RL_REQ_EXIT_USER is about */
 	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
 

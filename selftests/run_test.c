@@ -297,6 +297,25 @@ TEST(triple_fault_in_real_mode)
 	expect_exit(vm->vcpus[0], KVM_EXIT_SHUTDOWN);
 }
 
+GUEST16(stack_in_mmio, "ud2\n");
+
+/* The CPU pushes the exception's frame to where there is no memory. */
+TEST(event_delivery_to_mmio)
+{
+	struct vm *vm = VM_BLOB(stack_in_mmio, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_sregs sregs;
+
+	if (strcmp(rl_dev_path(), "/dev/ringlet"))
+		SKIP(return, "kvm_amd emulates the instruction instead of the push");
+	kvm_do(v->fd, KVM_GET_SREGS, &sregs);
+	sregs.ss.base = HOLE_GPA;
+	kvm_do(v->fd, KVM_SET_SREGS, &sregs);
+	expect_exit(v, KVM_EXIT_INTERNAL_ERROR);
+	ASSERT_EQ(KVM_INTERNAL_ERROR_DELIVERY_EV, v->run->internal.suberror);
+	vm_free(vm);
+}
+
 TEST(fetch_from_mmio_is_internal_error)
 {
 	struct vm *vm = VM_BLOB(triple, 0);

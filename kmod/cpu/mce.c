@@ -63,7 +63,7 @@ int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap)
 static void uncorrected(struct rl_vcpu *vcpu, u64 *bank, const struct kvm_x86_mce *mce)
 {
 	if (vcpu->mcg_status & MCG_STATUS_MCIP || !(rl_cr4_read(vcpu) & X86_CR4_MCE)) {
-		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		vcpu->pending_exit = KVM_EXIT_SHUTDOWN;
 		rl_request(vcpu, RL_REQ_EXIT_USER);
 		return;
 	}
