@@ -6,8 +6,6 @@
 #include "lib.h"
 #include "harness.h"
 
-#define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
-
 FIXTURE(abi) {
 	int dev;
 	struct vm *vm;
@@ -77,7 +75,7 @@ static const int required_caps[] = {
 
 TEST_F(abi, capabilities)
 {
-	for (u32 i = 0; i < ARRAY_LEN(required_caps); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(required_caps); i++) {
 		int cap = required_caps[i];
 
 		EXPECT_LT(0, kvm_try(self->dev, KVM_CHECK_EXTENSION, cap)) TH_LOG("cap %d", cap);
@@ -118,7 +116,7 @@ TEST_F(abi, capabilities_tell_the_truth)
 		{ KVM_CAP_EXT_CPUID, KVM_GET_SUPPORTED_CPUID, SYS },
 	};
 
-	for (u32 i = 0; i < ARRAY_LEN(pairs); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(pairs); i++) {
 		int fds[] = { self->dev, self->vm->fd, self->v->fd };
 		long has = kvm_try(self->vm->fd, KVM_CHECK_EXTENSION, pairs[i].cap);
 		long ret = kvm_try(fds[pairs[i].fd], pairs[i].cmd, 8);
@@ -139,7 +137,7 @@ TEST_F(abi, unknown_ioctls)
 		_IO('x', 1), _IOWR('x', 0x40, u64), 0,
 	};
 
-	for (u32 i = 0; i < ARRAY_LEN(unknown); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(unknown); i++) {
 		EXPECT_EQ(-EINVAL, kvm_try(self->dev, unknown[i], 0));
 		EXPECT_EQ(-ENOTTY, kvm_try(self->vm->fd, unknown[i], 0));
 		EXPECT_EQ(-EINVAL, kvm_try(self->v->fd, unknown[i], 0));
@@ -257,11 +255,11 @@ TEST(many_vms)
 	struct vm *vms[12];
 
 	for (int round = 0; round < 2; round++) {
-		for (u32 i = 0; i < ARRAY_LEN(vms); i++)
+		for (u32 i = 0; i < ARRAY_SIZE(vms); i++)
 			vms[i] = VM_BLOB(halt, 0);
-		for (u32 i = 0; i < ARRAY_LEN(vms); i++)
+		for (u32 i = 0; i < ARRAY_SIZE(vms); i++)
 			expect_exit(vms[i]->vcpus[0], KVM_EXIT_HLT);
-		for (u32 i = 0; i < ARRAY_LEN(vms); i++)
+		for (u32 i = 0; i < ARRAY_SIZE(vms); i++)
 			vm_free(vms[i]);
 	}
 }

@@ -19,17 +19,17 @@ struct pvclock {
 	u32 tsc_to_system_mul;
 	signed char tsc_shift;
 	u8 flags, pad[2];
-} __attribute__((packed));
+} __packed;
 
 struct wall_clock {
 	u32 version, sec, nsec;
-} __attribute__((packed));
+} __packed;
 
 struct steal_time {
 	u64 steal;
 	u32 version, flags;
 	u8 preempted, pad[47];
-} __attribute__((packed));
+} __packed;
 
 FIXTURE(clock) {
 	struct vm *vm;
@@ -55,7 +55,7 @@ static u64 get_clock(struct vm *vm)
 	return data.clock;
 }
 
-static volatile struct pvclock pages[2] __attribute__((aligned(64)));
+static volatile struct pvclock pages[2] __aligned(64);
 
 /* Nanoseconds, as a guest reads them from its page. */
 static u64 guest_clock(u64 id)
@@ -68,7 +68,9 @@ static u64 guest_clock(u64 id)
 		version = p->version & ~1u;
 		delta = rdtsc() - p->tsc_timestamp;
 		delta = p->tsc_shift < 0 ? delta >> -p->tsc_shift : delta << p->tsc_shift;
-		ns = p->system_time + (u64)(((unsigned __int128)delta * p->tsc_to_system_mul) >> 32);
+		asm("mulq %2; shrd $32, %%rdx, %0" : "+a"(delta) : "d"(0),
+		    "r"((u64)p->tsc_to_system_mul) : "cc");
+		ns = p->system_time + delta;
 	} while (version != p->version);
 	return ns;
 }

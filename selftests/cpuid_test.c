@@ -59,7 +59,7 @@ TEST_F(cpuid, supported_contents)
 				      0x80000008 };
 	struct kvm_cpuid_entry2 *e;
 
-	for (u32 i = 0; i < sizeof(leaves) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(leaves); i++) {
 		EXPECT_NE(NULL, rl_cpuid_find(self->c, leaves[i], 0))
 			TH_LOG("no leaf %#x", leaves[i]);
 	}
@@ -116,7 +116,7 @@ TEST_F(cpuid, get_what_was_set)
 
 	c->nent = self->c->nent - 1;
 	EXPECT_EQ(-E2BIG, kvm_try(v->fd, KVM_GET_CPUID2, c));
-	c->nent = 256;		/* Linux 6.1 leaves it at that, where the manual has the real number */
+	c->nent = 256;		/* Linux 6.1 leaves it at that; the manual has the real number */
 	EXPECT_EQ(0, kvm_try(v->fd, KVM_GET_CPUID2, c));
 	ASSERT_GE(c->nent, self->c->nent);
 	for (u32 i = 0; i < self->c->nent; i++) {

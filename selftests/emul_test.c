@@ -67,7 +67,8 @@
 	X("lock cmpxchg8b (%rdi)", 0x40)
 
 #define STRINGS(X) \
-	X("movsb", STATUS_FLAGS) X("movsq", STATUS_FLAGS) X("mov $5, %ecx; rep movsb", STATUS_FLAGS) \
+	X("movsb", STATUS_FLAGS) X("movsq", STATUS_FLAGS) \
+	X("mov $5, %ecx; rep movsb", STATUS_FLAGS) \
 	X("mov $3, %ecx; rep movsl", STATUS_FLAGS) X("xchg %rdi, %rsi; movsl", STATUS_FLAGS) \
 	X("xchg %rdi, %rsi; mov $5, %ecx; rep movsw", STATUS_FLAGS) \
 	X("stosb", STATUS_FLAGS) X("mov $4, %ecx; rep stosl", STATUS_FLAGS) \
@@ -88,7 +89,7 @@ extern const char insn_code[];
 static const struct { const char *text; u32 flags; } insns[] = {
 	MOVES(NAME) ARITHMETIC(NAME) STRINGS(NAME)
 };
-#define NR_INSNS	(sizeof(insns) / sizeof(insns[0]))
+#define NR_INSNS	(ARRAY_SIZE(insns))
 
 struct insn_regs {
 	u64 rax, rbx, rcx, rdx, rsi, rdi, r9, flags;

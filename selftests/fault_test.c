@@ -267,7 +267,7 @@ TEST_F(fault, of_user_mode)
 
 	idt[0x80 * 4 + 1] |= 0x6000;				/* ring 3 may call it */
 	*pte_of(self->vm, NOT_PRESENT) &= ~4ull;		/* supervisor's */
-	for (u32 i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(programs); i++) {
 		memcpy(vm_hva(self->vm, BLOB_GPA), programs[i].start,
 		       programs[i].end - programs[i].start);
 		EXPECT_EQ(programs[i].want, puppet_call(self->v, guest_user, BLOB_GPA))
@@ -389,7 +389,8 @@ TEST_F(fault, injected_exceptions)
 	EXPECT_EQ(0xabcdef000, G(self->vm, guest_cr2));
 	EXPECT_EQ(3, G(self->vm, taken_count));
 
-	/* an interrupt whose delivery had begun comes whatever IF says */
+	/* an interrupt whose delivery had begun (when IF was set) */
+	vcpu_open_interrupts(v);
 	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &e);
 	e.interrupt.injected = 1;
 	e.interrupt.nr = 0x99;

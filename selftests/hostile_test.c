@@ -168,7 +168,8 @@ static void guest_privileged(u64 id)
 
 		switch (a % 10) {
 		case 0:
-			GUEST_TRY("mov %1, %%cr0", : TRAP_OUT : "r"(0x80010033ull ^ (1ull << b % 64)));
+			GUEST_TRY("mov %1, %%cr0", : TRAP_OUT
+				  : "r"(0x80010033ull ^ (1ull << b % 64)));
 			GUEST_TRY("mov %1, %%cr0", : TRAP_OUT : "r"(0x80010033ull));
 			break;
 		case 1:
@@ -191,7 +192,8 @@ static void guest_privileged(u64 id)
 			GUEST_TRY("vmload", : TRAP_OUT : "a"(FREE_GPA) : "memory");
 			break;
 		case 6:
-			GUEST_TRY("vmmcall", : TRAP_OUT : "a"(b), "b"(a), "c"(b), "d"(a) : "memory");
+			GUEST_TRY("vmmcall", : TRAP_OUT : "a"(b), "b"(a), "c"(b), "d"(a)
+				  : "memory");
 			GUEST_TRY("vmcall", : TRAP_OUT : "a"(b & 15), "b"(0), "c"(0), "d"(0)
 				  : "memory");
 			break;
@@ -319,7 +321,7 @@ TEST(random_state)
 
 		seed(i);
 		for (int n = 0; n < 8; n++) {
-			unsigned long cmd = vcpu_cmds[rnd() % (sizeof(vcpu_cmds) / 8)];
+			unsigned long cmd = vcpu_cmds[rnd() % (ARRAY_SIZE(vcpu_cmds))];
 			u64 flips = rnd() % 6;
 
 			/* mostly a valid state with some bits turned, sometimes noise */
@@ -365,7 +367,7 @@ TEST(random_vm_state)
 		if (i & 1)
 			kvm_try(vm->fd, KVM_CREATE_PIT2, &pit);
 		for (int n = 0; n < 16; n++) {
-			unsigned long cmd = vm_cmds[rnd() % (sizeof(vm_cmds) / 8)];
+			unsigned long cmd = vm_cmds[rnd() % (ARRAY_SIZE(vm_cmds))];
 
 			fill(buf, sizeof(buf));
 			for (u64 f = rnd() % 128; f; f--)	/* thin it out */

@@ -245,8 +245,6 @@ TEST_F(lapic, in_service)
 	struct vcpu *v = self->v;
 
 	puppet_call(v, guest_set_eoi, EOI_NONE);
-	G(self->vm, guest_eoi) = EOI_NONE;
-	puppet_call(v, guest_irq_window, 0);
 	if (variant->mode == EOI_X2APIC) {
 		puppet_wrmsr(v, MSR_X2APIC(APIC_SELF_IPI), 0x61);
 		EXPECT_EQ(1, seen(v, 0x61));
@@ -470,11 +468,11 @@ TEST(x2apic_faults)
 	/* ... nor back from there to xAPIC */
 	puppet_wrmsr(v, MSR_APIC_BASE, 0xfee00900);
 	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
-	for (u32 i = 0; i < sizeof(no_read) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(no_read); i++) {
 		puppet_rdmsr(v, MSR_X2APIC(no_read[i]));
 		EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap) TH_LOG("read %#x", no_read[i]);
 	}
-	for (u32 i = 0; i < sizeof(no_write) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(no_write); i++) {
 		puppet_wrmsr(v, MSR_X2APIC(no_write[i]), 0);
 		EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap) TH_LOG("write %#x", no_write[i]);
 	}
@@ -485,29 +483,16 @@ TEST(x2apic_faults)
 /* Several vCPUs */
 
 static u32 receivers_stop;
+static enum eoi receivers_mode;
 
 static void guest_receiver(u64 id)
 {
 	if (!id)
 		guest_puppet(id);
-	if (guest_eoi == EOI_X2APIC)
+	if (receivers_mode == EOI_X2APIC)
 		x2apic_enable();
 	else
 		xapic_enable();
-	xapic_write(APIC_LDR, 0);
-	GUEST_SYNC(1, 0);
-	while (!READ_ONCE(receivers_stop)) {
-		safe_halt();
-		cli();
-	}
-	GUEST_DONE();
-}
-
-static void guest_receiver_x2(u64 id)
-{
-	if (!id)
-		guest_puppet(id);
-	x2apic_enable();
 	GUEST_SYNC(1, 0);
 	while (!READ_ONCE(receivers_stop)) {
 		safe_halt();
@@ -520,9 +505,9 @@ static void guest_receiver_x2(u64 id)
 
 static struct vm *receivers(enum eoi mode)
 {
-	struct vm *vm = vm_long(NR, mode == EOI_XAPIC ? guest_receiver : guest_receiver_x2,
-				VM_IRQCHIP);
+	struct vm *vm = vm_long(NR, guest_receiver, VM_IRQCHIP);
 
+	G(vm, receivers_mode) = mode;
 	expect_sync(vm->vcpus[0], PUPPET_STAGE);
 	puppet_call(vm->vcpus[0], guest_irq_setup, mode);
 	for (int i = 1; i < NR; i++) {

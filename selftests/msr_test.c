@@ -68,7 +68,7 @@ TEST(index_lists)
 		free(list);
 	}
 	list = get_list(KVM_GET_MSR_INDEX_LIST);
-	for (u32 i = 0; i < sizeof(needed) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(needed); i++) {
 		EXPECT_TRUE(in_list(list, needed[i]))
 			TH_LOG("%#x is not in the list", needed[i]);
 	}
@@ -174,7 +174,7 @@ TEST_F(msr, shared_by_guest_and_user_space)
 	};
 	struct vcpu *v = self->v;
 
-	for (u32 i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(plain); i++) {
 		u32 msr = plain[i].msr;
 
 		vcpu_set_msr(v, msr, plain[i].a);
@@ -196,7 +196,7 @@ TEST(per_vcpu)
 		MSR_STAR, MSR_LSTAR, MSR_SFMASK, MSR_KERNEL_GS, MSR_SYSENTER_CS, MSR_TSC_AUX,
 	};
 	struct vm *vm = vm_puppet(2, 0);
-	u32 nr = sizeof(msrs) / 4;
+	u32 nr = ARRAY_SIZE(msrs);
 
 	if (!rl_guest_has(0x80000001, 3, 27))	/* RDTSCP */
 		nr--;
@@ -217,7 +217,7 @@ TEST_F(msr, unknown_is_gp)
 				       0xffffffff, 0x9ff };
 	struct vcpu *v = self->v;
 
-	for (u32 i = 0; i < sizeof(unknown) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(unknown); i++) {
 		puppet_rdmsr(v, unknown[i]);
 		EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap) TH_LOG("rdmsr %#x", unknown[i]);
 		puppet_wrmsr(v, unknown[i], 0);
@@ -246,7 +246,7 @@ TEST_F(msr, bad_values_are_gp)
 	};
 	struct vcpu *v = self->v;
 
-	for (u32 i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (bad[i].tcg_misses && rl_host_is_tcg())
 			continue;
 		puppet_wrmsr(v, bad[i].msr, bad[i].val);
@@ -301,11 +301,11 @@ TEST_F(msr, that_linux_expects)
 	struct vcpu *v = self->v;
 	u64 mtrr;
 
-	for (u32 i = 0; i < sizeof(common) / 4; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(common); i++) {
 		puppet_rdmsr(v, common[i]);
 		EXPECT_EQ(0, puppet(v)->trap) TH_LOG("rdmsr %#x", common[i]);
 	}
-	for (u32 i = 0; rl_host_is_amd() && i < sizeof(amd) / 4; i++) {
+	for (u32 i = 0; rl_host_is_amd() && i < ARRAY_SIZE(amd); i++) {
 		puppet_rdmsr(v, amd[i]);
 		EXPECT_EQ(0, puppet(v)->trap) TH_LOG("rdmsr %#x", amd[i]);
 	}

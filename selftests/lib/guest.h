@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifndef __packed
+#define __packed	__attribute__((packed))
+#define __aligned(n)	__attribute__((aligned(n)))
+#endif
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;

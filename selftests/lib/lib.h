@@ -27,6 +27,10 @@
 #include "guest.h"
 #include "x86.h"
 
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
+
 #define MAX_SLOTS	32
 #define MAX_VCPUS	128
 
@@ -93,6 +97,7 @@ struct kvm_cpuid2 *rl_supported_cpuid(int dev);		/* malloc'ed */
 struct kvm_cpuid_entry2 *rl_cpuid_find(struct kvm_cpuid2 *c, u32 leaf, u32 sub);
 void vcpu_set_cpuid(struct vcpu *v, struct kvm_cpuid2 *cpuid);
 bool rl_guest_has(u32 leaf, int reg, int bit);	/* in supported CPUID, sub-leaf 0 */
+void vcpu_open_interrupts(struct vcpu *v);	/* RFLAGS.IF = 1, without a shadow */
 u64 vcpu_get_msr(struct vcpu *v, u32 msr);
 int vcpu_try_set_msr(struct vcpu *v, u32 msr, u64 val);	/* 1 when it was set */
 void vcpu_set_msr(struct vcpu *v, u32 msr, u64 val);

@@ -171,6 +171,15 @@ void vcpu_bits(struct vcpu *v, int bits, u64 rip)
 	kvm_do(v->fd, KVM_SET_REGS, &regs);
 }
 
+void vcpu_open_interrupts(struct vcpu *v)
+{
+	struct kvm_regs regs;
+
+	kvm_do(v->fd, KVM_GET_REGS, &regs);
+	regs.rflags |= RFLAGS_IF;
+	kvm_do(v->fd, KVM_SET_REGS, &regs);
+}
+
 void vcpu_long(struct vcpu *v, void (*fn)(u64 id), u64 arg)
 {
 	struct kvm_regs regs = {
