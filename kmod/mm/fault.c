@@ -20,6 +20,7 @@
  * the install and zaps it, or in_progress is seen, or end came between the
  * two reads of seq. If seq was read after end, so was the entry.
  */
+#include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 
@@ -87,6 +88,12 @@ static int fault_find_page(struct rl_vm *vm, struct rl_fault *f)
 	return r;
 }
 
+/* Device registers must not be cached; the zero page is RAM with a special entry. */
+static bool is_device(const struct rl_host_page *host)
+{
+	return !host->has_page && !is_zero_pfn(host->pfn) && !page_is_ram(host->pfn);
+}
+
 static u64 make_leaf(const struct rl_fault *f)
 {
 	const struct rl_tdp_fmt *fmt = rl_tdp_fmt;
@@ -94,7 +101,8 @@ static u64 make_leaf(const struct rl_fault *f)
 	u64 pfn = f->host.pfn & ~(rl_level_pages(f->level) - 1);
 	u64 spte = __sme_set(pfn << PAGE_SHIFT) | fmt->leaf | fmt->accessed;
 
-	spte |= pfn_valid(pfn) ? fmt->ram : fmt->mmio;
+	if (fmt->ram != fmt->mmio)
+		spte |= is_device(&f->host) ? fmt->mmio : fmt->ram;
 	if (f->level > 1)
 		spte |= fmt->huge;
 	if (f->level == 1 || !rl_tdp_caps.nx_huge)

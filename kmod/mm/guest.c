@@ -74,57 +74,31 @@ static __always_inline int guest_access(struct rl_vm *vm, gpa_t gpa, void *buf, 
 	return 0;
 }
 
-/**
- * rl_guest_read() - Copy from guest memory
- * @vm: the VM
- * @gpa: guest physical address
- * @buf: kernel memory
- * @len: bytes
+/*
+ * rl_guest_read(), rl_guest_write() - Copy from and to guest memory
  *
- * Context: owner's thread, may sleep, vm->srcu held.
- * Return: 0, or -EFAULT when part of it has no slot or no host memory.
+ * Writes go into the dirty log. The _atomic ones never sleep, and interrupts
+ * may be off.
+ *
+ * Context: the owner's thread, vm->srcu held.
+ * Return: 0, or -EFAULT when part of it has no slot, no host memory, is
+ * read-only, or (_atomic) has to be faulted in by the host first.
  */
 int rl_guest_read(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
 {
 	return guest_access(vm, gpa, buf, len, false, access_read);
 }
 
-/**
- * rl_guest_write() - Copy to guest memory, and into the dirty log
- * @vm: the VM
- * @gpa: guest physical address
- * @buf: kernel memory
- * @len: bytes
- *
- * Context and return: as rl_guest_read(); a read-only slot is -EFAULT too.
- */
 int rl_guest_write(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
 {
 	return guest_access(vm, gpa, (void *)buf, len, true, access_write);
 }
 
-/**
- * rl_guest_read_atomic() - rl_guest_read() that never sleeps
- * @vm: the VM
- * @gpa: guest physical address
- * @buf: kernel memory
- * @len: bytes
- *
- * Context: owner's thread, interrupts may be off.
- * Return: -EFAULT also when the host has to fault the page in first.
- */
 int rl_guest_read_atomic(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
 {
 	return guest_access(vm, gpa, buf, len, false, access_read_atomic);
 }
 
-/**
- * rl_guest_write_atomic() - rl_guest_write() that never sleeps
- * @vm: the VM
- * @gpa: guest physical address
- * @buf: kernel memory
- * @len: bytes
- */
 int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
 {
 	return guest_access(vm, gpa, (void *)buf, len, true, access_write_atomic);

@@ -30,7 +30,6 @@ struct rl_memslot {
  * under vm->srcu.
  */
 struct rl_memslots {
-	u64 generation;
 	int nr;
 	int hint;			/* index of the last hit, racy and harmless */
 	struct rl_memslot *slot[];

@@ -8,6 +8,7 @@
 #define RL_MM_PRIV_H
 
 #include <linux/mm_types.h>
+#include <linux/nospec.h>
 #include "mm.h"
 
 /* slots.c */
@@ -17,9 +18,10 @@ struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 slot);	/* slots_lock; -EI
 bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level);
 void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);
 
+/* @gfn lies in the slot; not even a speculative access leaves it. */
 static inline hva_t rl_slot_hva(const struct rl_memslot *slot, gfn_t gfn)
 {
-	return slot->hva + ((gfn - slot->base_gfn) << PAGE_SHIFT);
+	return slot->hva + (array_index_nospec(gfn - slot->base_gfn, slot->npages) << PAGE_SHIFT);
 }
 
 static inline bool rl_slot_writable(const struct rl_memslot *slot)

@@ -175,16 +175,13 @@ static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 	slots = slots_alloc(cur->nr + !!new);
 	if (!slots)
 		return NULL;
-	slots->generation = cur->generation + 1;
-	at = new ? slots_upper(cur, new->base_gfn) : cur->nr;
-	for (i = 0; i < cur->nr; i++) {
-		if (i == at && new)
+	at = new ? slots_upper(cur, new->base_gfn) : -1;
+	for (i = 0; i <= cur->nr; i++) {
+		if (i == at)
 			slots->slot[slots->nr++] = new;
-		if (cur->slot[i] != old)
+		if (i < cur->nr && cur->slot[i] != old)
 			slots->slot[slots->nr++] = cur->slot[i];
 	}
-	if (new && at == cur->nr)
-		slots->slot[slots->nr++] = new;
 	return slots;
 }
 

@@ -17,8 +17,8 @@
  * @present: the entry is in use when any of these is set
  * @table: bits of an entry that points to a table
  * @leaf: bits of every leaf: readable, in the guest's reach
- * @ram: memory type of what has a struct page
- * @mmio: memory type of what has none
+ * @ram: memory type of RAM
+ * @mmio: memory type of device memory
  * @write: may be written
  * @exec: must be set to fetch instructions, 0 when @nx decides
  * @nx: must be clear to fetch instructions, 0 when @exec decides

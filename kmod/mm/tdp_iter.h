@@ -57,6 +57,7 @@ static inline void rl_it_start(struct rl_tdp_iter *it, struct rl_mmu *mmu, gfn_t
 	it->levels = mmu->levels;
 	it->table[it->level] = mmu->root_table;
 	it->sptep = NULL;
+	it->old_spte = 0;
 	if (start < it->end)
 		rl_it_load(it);
 }
