@@ -455,6 +455,7 @@ TEST_F(fault, events_that_meet_a_second_level_fault)
 		ASSERT_EQ(before + 2, G(self->vm, taken_count));
 		ASSERT_EQ(NMI, G(self->vm, taken.vector));
 
+		vcpu_open_interrupts(v);
 		kvm_do(v->fd, KVM_INTERRUPT, &irq);
 		drop_mappings(self->vm);
 		puppet_call(v, guest_irq_window, 0);

@@ -153,6 +153,7 @@ void vcpu_bits(struct vcpu *v, int bits, u64 rip)
 	/* stacks for what comes from ring 3, and for a double fault */
 	*(u64 *)vm_hva(v->vm, TSS_GPA(v->id) + 4) = STACK_GPA(v->id) - 0x2000;
 	*(u64 *)vm_hva(v->vm, TSS_GPA(v->id) + 0x24) = STACK_GPA(v->id) - 0x1000;
+	*(u16 *)vm_hva(v->vm, TSS_GPA(v->id) + 0x66) = 0x68;	/* no port for ring 3 */
 	if (bits != 16) {
 		s.gdt.base = GDT_GPA;
 		s.gdt.limit = 0x3f;
