@@ -58,8 +58,7 @@ void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init)
 	rl_regs_reset(vcpu, init);
 	rl_msr_reset(vcpu, init);
 	rl_fpu_reset(vcpu, init);
-	if (vcpu->lapic)
-		rl_lapic_reset(vcpu, init);
+	rl_lapic_reset(vcpu, init);
 	rl_ops->update_intercepts(vcpu);
 	rl_request(vcpu, RL_REQ_EVENT);
 }
@@ -521,6 +520,7 @@ RL_IOC_FN(rl_set_mp_state)
 RL_IOC_FN(rl_set_guest_debug)
 RL_IOC_FN(rl_translate)
 RL_IOC_FN(rl_set_mce)
+RL_IOC_FN(rl_lapic_set_vapic)
 RL_IOC_FN(vcpu_get_lapic)
 RL_IOC_FN(vcpu_set_lapic)
 RL_IOC_FN(vcpu_setup_mce)
@@ -546,6 +546,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_GET_CPUID2, RL_IOC_RAW, vcpu_get_cpuid2 },
 	{ KVM_GET_LAPIC, RL_IOC_OUT, ioc_vcpu_get_lapic },
 	{ KVM_SET_LAPIC, RL_IOC_IN, ioc_vcpu_set_lapic },
+	{ KVM_SET_VAPIC_ADDR, RL_IOC_IN, ioc_rl_lapic_set_vapic },
 	{ KVM_INTERRUPT, RL_IOC_IN, ioc_vcpu_ioctl_interrupt },
 	{ KVM_NMI, RL_IOC_RAW, vcpu_nmi },
 	{ KVM_SET_SIGNAL_MASK, RL_IOC_RAW, vcpu_set_signal_mask },

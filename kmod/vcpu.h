@@ -159,6 +159,7 @@ struct rl_vcpu {
 	u32 tsc_khz;
 	struct rl_pvclock pv;
 
+	u64 apic_base;			/* without one in the kernel */
 	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
 	int mp_state;			/* KVM_MP_STATE_*; [atomic]: others write it to wake */
 	bool preempted;			/* scheduled out while runnable */

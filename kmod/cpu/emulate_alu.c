@@ -183,7 +183,7 @@ enum rl_emul_result rl_em_cmpxchg8b(struct rl_emul *e)
 	if (!equal)
 		memcpy(new, mem, sizeof(new));
 	if (e->lock)
-		r = e->ops->cmpxchg(e, e->linear, mem, new, 2 * half, &ok);
+		r = (e->ops->cmpxchg)(e, e->linear, mem, new, 2 * half, &ok);
 	else
 		r = e->ops->write(e, e->linear, new, 2 * half, RL_EMUL_WRITE);
 	if (r || !ok)

@@ -102,7 +102,7 @@ enum rl_emul_result rl_em_store(struct rl_emul *e, u64 val)
 	}
 	if (likely(!e->lock))
 		return e->ops->write(e, e->linear, &val, e->size, RL_EMUL_WRITE);
-	r = e->ops->cmpxchg(e, e->linear, &e->dst, &val, e->size, &ok);
+	r = (e->ops->cmpxchg)(e, e->linear, &e->dst, &val, e->size, &ok);
 	return r || ok ? r : RL_EMUL_RETRY;
 }
 

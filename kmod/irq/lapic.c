@@ -566,7 +566,7 @@ static u64 lapic_reset_base(struct rl_vcpu *vcpu)
 
 u64 rl_lapic_base(struct rl_vcpu *vcpu)
 {
-	return vcpu->lapic ? vcpu->lapic->base : lapic_reset_base(vcpu);
+	return vcpu->lapic ? vcpu->lapic->base : vcpu->apic_base;
 }
 
 bool rl_lapic_x2apic(struct rl_vcpu *vcpu)
@@ -588,8 +588,10 @@ int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host)
 		return 1;
 	if (!host && ((was_x2 && on && !x2) || (!was_on && x2)))
 		return 1;
-	if (!vcpu->lapic)
+	if (!vcpu->lapic) {
+		vcpu->apic_base = base;
 		return 0;
+	}
 	lapic_change_base(vcpu->lapic, base);
 	/* Off and on again is a reset of the APIC. */
 	if (!host && was_on && !on)
@@ -601,8 +603,11 @@ void rl_lapic_reset(struct rl_vcpu *vcpu, bool init)
 {
 	struct rl_lapic *apic = vcpu->lapic;
 
-	if (!apic)
+	if (!apic) {
+		if (!init)
+			vcpu->apic_base = lapic_reset_base(vcpu);
 		return;
+	}
 	if (!init) {
 		lapic_change_base(apic, lapic_reset_base(vcpu));
 		lapic_set(apic, APIC_ID, vcpu->id << 24);
