@@ -33,333 +33,278 @@
 #define CANON	BIT(1)		/* an address: #GP unless canonical */
 #define CANON_FIX BIT(2)	/* an address: made canonical, as AMD ignores the upper bits */
 
-struct msr_row;
-typedef int (*msr_get_fn)(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-			  bool host);
-typedef int (*msr_set_fn)(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			  bool host);
+/* One access: @data is what is written, or what a read finds. */
+struct msr_op {
+	const struct msr_row *row;
+	u32 index;
+	bool host;		/* KVM_GET/SET_MSRS rather than the guest */
+	u64 data;
+};
+
+/* 0, or 1 for #GP */
+typedef int (*msr_fn)(struct rl_vcpu *vcpu, struct msr_op *m);
 
 struct msr_row {
 	u32 first, last;
-	msr_get_fn get;		/* NULL: #GP */
-	msr_set_fn set;		/* NULL: #GP */
+	msr_fn get, set;	/* NULL: #GP */
 	u16 offset;		/* of the u64 in struct rl_vcpu */
 	u16 feature;		/* that must be offered, 0: none */
 	u8 flags;
-	u64 value;		/* of a constant; bits that may be written */
+	u64 value;		/* of a constant */
 };
 
 static u64 host_microcode __ro_after_init, host_arch_caps __ro_after_init,
 	   host_de_cfg __ro_after_init;
 
-static u64 *field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index)
+static u64 *field(struct rl_vcpu *vcpu, const struct msr_op *m)
 {
-	return (u64 *)((void *)vcpu + row->offset) + (index - row->first);
+	return (u64 *)((void *)vcpu + m->row->offset) + (m->index - m->row->first);
 }
 
-static int get_field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		     bool host)
+static int get_field(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = *field(vcpu, row, index);
+	m->data = *field(vcpu, m);
 	return 0;
 }
 
-static int set_field(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		     bool host)
+static int set_field(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*field(vcpu, row, index) = data;
+	*field(vcpu, m) = m->data;
 	return 0;
 }
 
-static int set_field_host(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			  bool host)
+static int set_field_host(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return host ? set_field(vcpu, row, index, data, host) : 1;
+	return m->host ? set_field(vcpu, m) : 1;
 }
 
-static int get_value(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		     bool host)
+static int get_value(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = row->value;
+	m->data = m->row->value;
 	return 0;
 }
 
-static int set_ignore(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		      bool host)
+static int set_ignore(struct rl_vcpu *vcpu, struct msr_op *m)
 {
 	return 0;
 }
 
-static int set_same(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		    bool host)
+static int set_same(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return data != row->value && !(host && !data);
+	return m->data != m->row->value && !(m->host && !m->data);
 }
 
-static int get_backend(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		       bool host)
+static int get_backend(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_ops->get_msr(vcpu, index, data);
+	return rl_ops->get_msr(vcpu, m->index, &m->data);
 }
 
-static int set_backend(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		       bool host)
+static int set_backend(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	int bits = rl_vaddr_bits(vcpu);
+	int unused = 64 - rl_vaddr_bits(vcpu);
 
-	if (row->flags & CANON && !rl_canonical(data, bits))
+	if (m->row->flags & CANON && !rl_canonical(m->data, 64 - unused))
 		return 1;
-	if (row->flags & CANON_FIX)
-		data = (s64)(data << (64 - bits)) >> (64 - bits);
-	return rl_ops->set_msr(vcpu, index, data);
+	if (m->row->flags & CANON_FIX)
+		m->data = (s64)(m->data << unused) >> unused;
+	return rl_ops->set_msr(vcpu, m->index, m->data);
 }
 
-static int get_clock(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		     bool host)
+static int get_clock(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_clock_get_msr(vcpu, index, data, host);
+	return rl_clock_get_msr(vcpu, m->index, &m->data, m->host);
 }
 
-static int set_clock(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		     bool host)
+static int set_clock(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_clock_set_msr(vcpu, index, data, host);
+	return rl_clock_set_msr(vcpu, m->index, m->data, m->host);
 }
 
-static int get_mce(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		   bool host)
+static int get_mce(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_mce_get_msr(vcpu, index, data, host);
+	return rl_mce_get_msr(vcpu, m->index, &m->data, m->host);
 }
 
-static int set_mce(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		   bool host)
+static int set_mce(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_mce_set_msr(vcpu, index, data, host);
+	return rl_mce_set_msr(vcpu, m->index, m->data, m->host);
 }
 
-static int get_apic_base(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-			 bool host)
+static int get_apic_base(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = rl_lapic_base(vcpu);
+	m->data = rl_lapic_base(vcpu);
 	return 0;
 }
 
-static int set_apic_base(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			 bool host)
+static int set_apic_base(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_lapic_set_base(vcpu, data, host);
+	return rl_lapic_set_base(vcpu, m->data, m->host);
 }
 
-static int get_efer(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		    bool host)
+static int set_efer(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = vcpu->efer;
+	return rl_set_efer(vcpu, m->data, m->host);
+}
+
+/* The deadline may be read and set without an APIC that would use it. */
+static int get_apic(struct rl_vcpu *vcpu, struct msr_op *m)
+{
+	if (vcpu->lapic)
+		return rl_lapic_get_msr(vcpu, m->index, &m->data);
+	m->data = 0;
+	return m->index != MSR_IA32_TSC_DEADLINE;
+}
+
+static int set_apic(struct rl_vcpu *vcpu, struct msr_op *m)
+{
+	if (vcpu->lapic)
+		return rl_lapic_set_msr(vcpu, m->index, m->data);
+	return m->index != MSR_IA32_TSC_DEADLINE;
+}
+
+/* Eight memory types in a word, each from the set that @known has a bit for. */
+static bool types_valid(u64 word, int n, u32 known)
+{
+	for (; n; n--, word >>= 8)
+		if ((u8)word > 7 || !(known & BIT((u8)word)))
+			return false;
+	return true;
+}
+
+#define MTRR_TYPES	(BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(6))	/* UC WC WT WP WB */
+#define PAT_TYPES	(MTRR_TYPES | BIT(7))				/* and UC- */
+
+static int set_pat(struct rl_vcpu *vcpu, struct msr_op *m)
+{
+	if (!types_valid(m->data, 8, PAT_TYPES) || rl_ops->set_msr(vcpu, m->index, m->data))
+		return 1;
+	vcpu->pat = m->data;
 	return 0;
-}
-
-static int set_efer(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		    bool host)
-{
-	return rl_set_efer(vcpu, data, host);
-}
-
-/* User space may read and clear the deadline without an APIC that would use it. */
-static int get_apic(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		    bool host)
-{
-	if (vcpu->lapic)
-		return rl_lapic_get_msr(vcpu, index, data);
-	*data = 0;
-	return index != MSR_IA32_TSC_DEADLINE;
-}
-
-static int set_apic(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		    bool host)
-{
-	if (vcpu->lapic)
-		return rl_lapic_set_msr(vcpu, index, data);
-	return index != MSR_IA32_TSC_DEADLINE;
-}
-
-static bool memory_type_valid(u8 type)
-{
-	return type < 7 && type != 2 && type != 3;
-}
-
-static int set_pat(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		   bool host)
-{
-	int i, r;
-
-	for (i = 0; i < 64; i += 8)
-		if (!memory_type_valid(data >> i) && (u8)(data >> i) != 7 /* UC- */)
-			return 1;
-	r = rl_ops->set_msr(vcpu, index, data);
-	if (!r)
-		vcpu->pat = data;
-	return r;
 }
 
 /* SDM Vol 3A, "MTRR Registers": reserved bits and types are #GP. */
-static int set_mtrr_var(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			bool host)
+static int set_mtrr_var(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (index & 1 ? data & 0x7ff : data & 0xf00 || !memory_type_valid(data))
+	bool is_mask = m->index & 1;
+
+	if (m->data & (rl_gpa_reserved(vcpu) | (is_mask ? 0x7ff : 0xf00)) ||
+	    (!is_mask && !types_valid(m->data, 1, MTRR_TYPES)))
 		return 1;
-	if (data & rl_gpa_reserved(vcpu))
-		return 1;
-	return set_field(vcpu, row, index, data, host);
+	return set_field(vcpu, m);
 }
 
-static int set_mtrr_fixed(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			  bool host)
+static int set_mtrr_fixed(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	int i;
-
-	for (i = 0; i < 64; i += 8)
-		if (!memory_type_valid(data >> i))
-			return 1;
-	return set_field(vcpu, row, index, data, host);
+	return types_valid(m->data, 8, MTRR_TYPES) ? set_field(vcpu, m) : 1;
 }
 
-static int set_mtrr_def(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			bool host)
+static int set_mtrr_def(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (data & ~0xcffull || !memory_type_valid(data))
-		return 1;
-	return set_field(vcpu, row, index, data, host);
+	return !(m->data & ~0xcffull) && types_valid(m->data, 1, MTRR_TYPES) ?
+	       set_field(vcpu, m) : 1;
 }
 
-static int set_misc_enable(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			   bool host)
+static int set_misc_enable(struct rl_vcpu *vcpu, struct msr_op *m)
 {
 	const u64 fixed = MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL;
-	u64 old = vcpu->misc_enable;
+	u64 changed = vcpu->misc_enable ^ m->data;
 
-	if (!host) {
-		if ((old ^ data) & fixed)
-			return 1;
-		/* Performance monitoring is not there: read-only, without a fault. */
-		data = (data & ~MSR_IA32_MISC_ENABLE_EMON) | (old & MSR_IA32_MISC_ENABLE_EMON);
-	}
-	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT &&
-	    (old ^ data) & MSR_IA32_MISC_ENABLE_MWAIT && !rl_guest_has(vcpu, X86_FEATURE_XMM3))
+	if (!m->host && changed & fixed)
 		return 1;
-	vcpu->misc_enable = data;
-	return 0;
+	if (!m->host)	/* no performance monitoring: read-only, without a fault */
+		m->data ^= changed & MSR_IA32_MISC_ENABLE_EMON;
+	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT &&
+	    changed & MSR_IA32_MISC_ENABLE_MWAIT && !rl_guest_has(vcpu, X86_FEATURE_XMM3))
+		return 1;
+	return set_field(vcpu, m);
 }
 
 /* IBPB: forget indirect branches of whatever ran before, here and now. */
-static int set_pred_cmd(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			bool host)
+static int set_pred_cmd(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (!boot_cpu_has(X86_FEATURE_IBPB) || data & ~(u64)PRED_CMD_IBPB ||
-	    (!host && !rl_guest_has(vcpu, X86_FEATURE_AMD_IBPB)))
+	if (!boot_cpu_has(X86_FEATURE_IBPB) || m->data & ~(u64)PRED_CMD_IBPB ||
+	    (!m->host && !rl_guest_has(vcpu, X86_FEATURE_AMD_IBPB)))
 		return 1;
-	if (data)
+	if (m->data)
 		wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 	return 0;
 }
 
-static int get_arch_caps(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-			 bool host)
+static int get_arch_caps(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = vcpu->arch_capabilities;
-	return !host && !rl_guest_has(vcpu, X86_FEATURE_ARCH_CAPABILITIES);
+	m->data = vcpu->arch_capabilities;
+	return !m->host && !rl_guest_has(vcpu, X86_FEATURE_ARCH_CAPABILITIES);
 }
 
 /* A guest's microcode update is done before it begins: nothing to do, no error. */
-static int set_microcode(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			 bool host)
+static int set_microcode(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (host)
-		vcpu->bios_sign = data;
-	return 0;
+	return m->host ? set_field(vcpu, m) : 0;
 }
 
 /* Intel's FEATURE_CONTROL, locked with nothing enabled, as a BIOS without VT leaves it. */
-static int get_feat_ctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-			bool host)
+static int get_feat_ctl(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = row->value;
-	return vcpu->guest_amd && !host;
+	m->data = m->row->value;
+	return vcpu->guest_amd && !m->host;
 }
 
-static int set_feat_ctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			bool host)
+static int set_feat_ctl(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return !host || data & ~row->value;
+	return !m->host || m->data & ~m->row->value;
 }
 
 /* RDTSCP and RDPID read what is written here. */
-static int get_tsc_aux(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		       bool host)
+static bool has_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (!host && !rl_guest_has(vcpu, X86_FEATURE_RDTSCP) &&
-	    !rl_guest_has(vcpu, X86_FEATURE_RDPID))
-		return 1;
-	return rl_ops->get_msr(vcpu, index, data);
+	return m->host || rl_guest_has(vcpu, X86_FEATURE_RDTSCP) ||
+	       rl_guest_has(vcpu, X86_FEATURE_RDPID);
 }
 
-static int set_tsc_aux(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		       bool host)
+static int get_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (!host && !rl_guest_has(vcpu, X86_FEATURE_RDTSCP) &&
-	    !rl_guest_has(vcpu, X86_FEATURE_RDPID))
+	return has_tsc_aux(vcpu, m) ? get_backend(vcpu, m) : 1;
+}
+
+static int set_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
+{
+	/* AMD keeps the lower half */
+	if (!has_tsc_aux(vcpu, m) || (m->data >> 32 && !vcpu->guest_amd))
 		return 1;
-	if (data >> 32 && !vcpu->guest_amd)	/* AMD keeps the lower half */
-		return 1;
-	return rl_ops->set_msr(vcpu, index, (u32)data);
+	return rl_ops->set_msr(vcpu, m->index, (u32)m->data);
 }
 
 /* Last-branch recording and BTF where the backend has them; off is always fine. */
-static int get_debugctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-			bool host)
+static int get_debugctl(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	*data = 0;
-	if (rl_ops->get_msr(vcpu, index, data))
-		*data = 0;
+	if (get_backend(vcpu, m))
+		m->data = 0;
 	return 0;
 }
 
-static int set_debugctl(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-			bool host)
+static int set_debugctl(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_ops->set_msr(vcpu, index, data) && data;
+	return rl_ops->set_msr(vcpu, m->index, m->data) && m->data;
 }
 
 /* AMD: flush filter, IGNNE and TLB cache switches are taken and forgotten. */
-static int set_hwcr(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		    bool host)
+static int set_hwcr(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	data &= ~(u64)(BIT(3) | BIT(6) | BIT(8));
-	if (data & ~(u64)BIT(18) /* McStatusWrEn */)
-		return 1;
-	vcpu->hwcr = data;
-	return 0;
+	m->data &= ~(u64)(BIT(3) | BIT(6) | BIT(8));
+	return m->data & ~(u64)BIT(18) /* McStatusWrEn */ ? 1 : set_field(vcpu, m);
 }
 
 /* LFENCE serializes for as long as the host's does: no guest turns it off. */
-static int set_de_cfg(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		      bool host)
+static int set_de_cfg(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	if (data & ~host_de_cfg || (!host && data != host_de_cfg))
+	if (m->data & ~host_de_cfg || (!m->host && m->data != host_de_cfg))
 		return 1;
-	vcpu->de_cfg = data;
-	return 0;
+	return set_field(vcpu, m);
 }
 
-static int get_osvw(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *data,
-		    bool host)
+static int get_osvw(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return rl_guest_has(vcpu, X86_FEATURE_OSVW) ? get_field(vcpu, row, index, data, host) : 1;
-}
-
-static int set_osvw(struct rl_vcpu *vcpu, const struct msr_row *row, u32 index, u64 data,
-		    bool host)
-{
-	return host ? set_field(vcpu, row, index, data, host) : 1;
+	return rl_guest_has(vcpu, X86_FEATURE_OSVW) ? get_field(vcpu, m) : 1;
 }
 
 #define OFF(member)	offsetof(struct rl_vcpu, member)
@@ -428,7 +373,7 @@ static const struct msr_row rows[] = {
 	ROW(MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, get_clock, set_clock,
 	    .flags = SAVE),
 	ONE(MSR_KVM_STEAL_TIME, get_clock, set_clock, .flags = SAVE),
-	ONE(MSR_EFER, get_efer, set_efer),
+	ONE(MSR_EFER, get_field, set_efer, .offset = OFF(efer)),
 	ONE(MSR_STAR, get_backend, set_backend, .flags = SAVE),
 	ROW(MSR_LSTAR, MSR_CSTAR, get_backend, set_backend, .flags = SAVE | CANON),
 	ONE(MSR_SYSCALL_MASK, get_backend, set_backend, .flags = SAVE),
@@ -444,7 +389,7 @@ static const struct msr_row rows[] = {
 	CONST(MSR_K8_INT_PENDING_MSG, MSR_K8_INT_PENDING_MSG, 0),
 	ONE(MSR_FAM10H_MMIO_CONF_BASE, get_value, set_same),
 	CONST(MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, 0),
-	ROW(MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, get_osvw, set_osvw,
+	ROW(MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, get_osvw, set_field_host,
 	    .offset = OFF(osvw_len)),
 	CONST(MSR_F15H_IC_CFG, MSR_F15H_IC_CFG, 0),
 	NOP(MSR_AMD64_DC_CFG, MSR_AMD64_TW_CFG),
@@ -483,7 +428,7 @@ static const struct msr_row *find_row(u32 index)
  */
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 {
-	const struct msr_row *row;
+	struct msr_op m = { .index = index, .host = host };
 
 	/* What guests read all the time, before the search. */
 	if (index == MSR_IA32_APICBASE) {
@@ -493,12 +438,13 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 	if (index - APIC_BASE_MSR < 0x100 && vcpu->lapic)
 		return rl_lapic_get_msr(vcpu, index, data);
 
-	row = find_row(index);
-	if (!row)
+	m.row = find_row(index);
+	if (!m.row)
 		return rl_ops->get_msr(vcpu, index, data);
-	if (!row->get)
+	if (!m.row->get || m.row->get(vcpu, &m))
 		return 1;
-	return row->get(vcpu, row, index, data, host);
+	*data = m.data;
+	return 0;
 }
 
 /**
@@ -513,17 +459,15 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
  */
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 {
-	const struct msr_row *row;
+	struct msr_op m = { .index = index, .host = host, .data = data };
 
 	if ((index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE) && vcpu->lapic)
 		return rl_lapic_set_msr(vcpu, index, data);
 
-	row = find_row(index);
-	if (!row)
+	m.row = find_row(index);
+	if (!m.row)
 		return rl_ops->set_msr(vcpu, index, data);
-	if (!row->set)
-		return 1;
-	return row->set(vcpu, row, index, data, host);
+	return m.row->set ? m.row->set(vcpu, &m) : 1;
 }
 
 /**

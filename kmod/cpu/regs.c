@@ -273,27 +273,21 @@ int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host)
 	return 0;
 }
 
-/* RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP, R8...: not the order of the encoding. */
+/* The registers of struct kvm_regs in its order, which is not that of the encoding. */
+static const u8 regs_order[RL_NR_GPRS] = {
+	RL_RAX, RL_RBX, RL_RCX, RL_RDX, RL_RSI, RL_RDI, RL_RSP, RL_RBP,
+	8, 9, 10, 11, 12, 13, 14, 15
+};
+
+static_assert(offsetof(struct kvm_regs, rip) == RL_NR_GPRS * sizeof(u64));
+
 int rl_get_regs(struct rl_vcpu *vcpu, struct kvm_regs *regs)
 {
-	unsigned long *r = vcpu->regs;
+	u64 *r = (u64 *)regs;
+	int i;
 
-	regs->rax = r[RL_RAX];
-	regs->rbx = r[RL_RBX];
-	regs->rcx = r[RL_RCX];
-	regs->rdx = r[RL_RDX];
-	regs->rsi = r[RL_RSI];
-	regs->rdi = r[RL_RDI];
-	regs->rsp = rl_gpr_read(vcpu, RL_RSP);
-	regs->rbp = r[RL_RBP];
-	regs->r8 = r[8];
-	regs->r9 = r[9];
-	regs->r10 = r[10];
-	regs->r11 = r[11];
-	regs->r12 = r[12];
-	regs->r13 = r[13];
-	regs->r14 = r[14];
-	regs->r15 = r[15];
+	for (i = 0; i < RL_NR_GPRS; i++)
+		r[i] = rl_gpr_read(vcpu, regs_order[i]);
 	regs->rip = rl_rip_read(vcpu);
 	regs->rflags = rl_get_rflags(vcpu);
 	return 0;
@@ -302,24 +296,11 @@ int rl_get_regs(struct rl_vcpu *vcpu, struct kvm_regs *regs)
 /* KVM_SET_REGS. A pending exception belonged to the state that is gone now. */
 int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs)
 {
-	unsigned long *r = vcpu->regs;
+	const u64 *r = (const u64 *)regs;
+	int i;
 
-	r[RL_RAX] = regs->rax;
-	r[RL_RBX] = regs->rbx;
-	r[RL_RCX] = regs->rcx;
-	r[RL_RDX] = regs->rdx;
-	r[RL_RSI] = regs->rsi;
-	r[RL_RDI] = regs->rdi;
-	rl_gpr_write(vcpu, RL_RSP, regs->rsp);
-	r[RL_RBP] = regs->rbp;
-	r[8] = regs->r8;
-	r[9] = regs->r9;
-	r[10] = regs->r10;
-	r[11] = regs->r11;
-	r[12] = regs->r12;
-	r[13] = regs->r13;
-	r[14] = regs->r14;
-	r[15] = regs->r15;
+	for (i = 0; i < RL_NR_GPRS; i++)
+		rl_gpr_write(vcpu, regs_order[i], r[i]);
 	rl_rip_write(vcpu, regs->rip);
 	rl_set_rflags(vcpu, regs->rflags);
 	vcpu->exception.pending = false;
