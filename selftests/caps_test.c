@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a hypervisor may leave out: each test skips when the capability is not
+ * announced, and otherwise wants all of it to work.
+ */
+#include "lib.h"
+#include "harness.h"
+
+FIXTURE(caps) {
+	struct vm *vm;
+	struct vcpu *v;
+};
+
+FIXTURE_SETUP(caps)
+{
+	self->vm = vm_puppet(1, 0);
+	self->v = self->vm->vcpus[0];
+}
+
+FIXTURE_TEARDOWN(caps)
+{
+	vm_free(self->vm);
+}
+
+#define NEEDS(cap) \
+	do { \
+		if (!rl_cap(cap)) \
+			SKIP(return, "no " #cap); \
+	} while (0)
+
+static long enable_cap(int fd, u32 cap, u64 arg)
+{
+	struct kvm_enable_cap c = { .cap = cap, .args[0] = arg };
+
+	return kvm_try(fd, KVM_ENABLE_CAP, &c);
+}
+
+TEST_F(caps, sregs2)
+{
+	struct kvm_sregs2 a, b;
+	struct vcpu *v = self->v;
+
+	NEEDS(KVM_CAP_SREGS2);
+	kvm_do(v->fd, KVM_GET_SREGS2, &a);
+	EXPECT_EQ(PT_GPA, a.cr3);
+	EXPECT_EQ(0, a.flags);
+	a.cr2 = 0x1234000;
+	a.ds.selector = SEL_UDATA;
+	kvm_do(v->fd, KVM_SET_SREGS2, &a);
+	kvm_do(v->fd, KVM_GET_SREGS2, &b);
+	EXPECT_EQ(0, memcmp(&a, &b, sizeof(a)));
+	a.flags = 1u << 31;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_SET_SREGS2, &a));
+	a.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;	/* but no PAE paging */
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_SET_SREGS2, &a));
+	a.flags = 0;
+	a.cr4 &= ~(u64)X86_CR4_PAE;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_SET_SREGS2, &a));
+	EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_SET_SREGS2, 8));
+	EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_GET_SREGS2, 8));
+	puppet_write(v, FREE_GPA, 1);
+}
+
+static u64 taken_vector, taken_error, taken_cr2;
+
+static void guest_note(struct guest_regs *regs)
+{
+	taken_vector = regs->vector;
+	taken_error = regs->error;
+	asm volatile("mov %%cr2, %0" : "=r"(taken_cr2));
+}
+
+static u64 guest_note_exceptions(u64 unused)
+{
+	for (int i = 0; i < 32; i++)
+		guest_handlers[i] = guest_note;
+	return 0;
+}
+
+TEST_F(caps, exception_payload)
+{
+	struct vcpu *v = self->v;
+	struct kvm_vcpu_events e;
+
+	NEEDS(KVM_CAP_EXCEPTION_PAYLOAD);
+	puppet_call(v, guest_note_exceptions, 0);
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.flags = KVM_VCPUEVENT_VALID_PAYLOAD;
+	e.exception.pending = 1;
+	e.exception.nr = PF;
+	e.exception.has_error_code = 1;
+	e.exception.error_code = 6;
+	e.exception_has_payload = 1;
+	e.exception_payload = 0x7654321000;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_SET_VCPU_EVENTS, &e));	/* not enabled */
+	EXPECT_EQ(0, enable_cap(self->vm->fd, KVM_CAP_EXCEPTION_PAYLOAD, 1));
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_SET_VCPU_EVENTS, &e));
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &e);
+	EXPECT_EQ(1, e.exception.pending);
+	EXPECT_EQ(1, e.exception_has_payload);
+	EXPECT_EQ(0x7654321000, e.exception_payload);
+	puppet_call(v, guest_note_exceptions, 0);
+	EXPECT_EQ(PF, G(self->vm, taken_vector));
+	EXPECT_EQ(6, G(self->vm, taken_error));
+	EXPECT_EQ(0x7654321000, G(self->vm, taken_cr2));
+}
+
+#define MSR_MCG_CAP	0x179
+#define MSR_MC_STATUS(bank)	(0x401 + (bank) * 4)
+
+static u64 guest_set_cr4_mce(u64 unused)
+{
+	u64 cr4;
+
+	asm volatile("mov %%cr4, %0" : "=r"(cr4));
+	asm volatile("mov %0, %%cr4" : : "r"(cr4 | 0x40));
+	return guest_note_exceptions(0);
+}
+
+TEST_F(caps, machine_check)
+{
+	struct kvm_x86_mce mce = {
+		.status = 1ull << 63 | 1ull << 61 | 1ull << 60 | 0x135, .addr = 0x1000, .bank = 3,
+		.mcg_status = 5,
+	};
+	struct vcpu *v = self->v;
+	u64 supported = 0, caps;
+	int banks = rl_cap(KVM_CAP_MCE);
+
+	NEEDS(KVM_CAP_MCE);
+	kvm_do(self->vm->dev, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported);
+	EXPECT_EQ(-EFAULT, kvm_try(self->vm->dev, KVM_X86_GET_MCE_CAP_SUPPORTED, 8));
+	caps = (supported & ~0xffull) | 200;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_X86_SETUP_MCE, &caps));
+	caps = supported & ~0xffull;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_X86_SETUP_MCE, &caps));	/* no bank at all */
+	caps = 10 | 1ull << 60;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_X86_SETUP_MCE, &caps));
+	ASSERT_GE(banks, 10);
+	caps = (supported & ~0xffull) | 10;
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_X86_SETUP_MCE, &caps));
+	EXPECT_EQ(caps & 0x1ff, puppet_rdmsr(v, MSR_MCG_CAP) & 0x1ff);
+	mce.bank = 10;
+	EXPECT_EQ(-EINVAL, kvm_try(v->fd, KVM_X86_SET_MCE, &mce));
+	mce.bank = 3;
+	puppet_call(v, guest_set_cr4_mce, 0);
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_X86_SET_MCE, &mce));
+	puppet_call(v, guest_note_exceptions, 0);
+	EXPECT_EQ(18, G(self->vm, taken_vector));
+	EXPECT_EQ(mce.status, puppet_rdmsr(v, MSR_MC_STATUS(3)));
+}
+
+TEST_F(caps, disable_exits)
+{
+	struct vm *fresh = vm_new(0);
+	int modes = rl_cap(KVM_CAP_X86_DISABLE_EXITS);
+
+	NEEDS(KVM_CAP_X86_DISABLE_EXITS);
+	EXPECT_EQ(-EINVAL, enable_cap(fresh->fd, KVM_CAP_X86_DISABLE_EXITS, 1u << 31));
+	EXPECT_EQ(0, enable_cap(fresh->fd, KVM_CAP_X86_DISABLE_EXITS,
+				modes & KVM_X86_DISABLE_EXITS_PAUSE));
+}
+
+TEST(x2apic_api)
+{
+	struct vm *vm = vm_puppet(3, VM_IRQCHIP);
+	struct vcpu *v = vm->vcpus[2];
+	struct kvm_lapic_state s;
+
+	NEEDS(KVM_CAP_X2APIC_API);
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X2APIC_API, 1u << 31));
+	puppet_call(v, guest_irq_setup, EOI_X2APIC);
+	kvm_do(v->fd, KVM_GET_LAPIC, &s);
+	EXPECT_EQ(2u << 24, *(u32 *)(s.regs + APIC_ID));	/* as xAPIC has it, by default */
+	kvm_do(v->fd, KVM_SET_LAPIC, &s);
+	EXPECT_EQ(0, enable_cap(vm->fd, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS));
+	kvm_do(v->fd, KVM_GET_LAPIC, &s);
+	EXPECT_EQ(2, *(u32 *)(s.regs + APIC_ID));
+	kvm_do(v->fd, KVM_SET_LAPIC, &s);
+	EXPECT_EQ(2, puppet_rdmsr(v, MSR_X2APIC(APIC_ID)));
+	vm_free(vm);
+}
+
+GUEST64(three_steps, "nop; mov $5, %ebx; inc %rbx; cpuid; hlt");
+
+TEST(single_step)
+{
+	struct kvm_guest_debug dbg = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
+	};
+	static const u8 at[] = { 1, 6, 9, 11 };
+	struct vm *vm = VM_BLOB(three_steps, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_regs regs;
+
+	NEEDS(KVM_CAP_SET_GUEST_DEBUG);
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, &dbg));
+	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
+		expect_exit(v, KVM_EXIT_DEBUG);
+		EXPECT_EQ(DB, v->run->debug.arch.exception);
+		EXPECT_EQ(BLOB_GPA + at[i], v->run->debug.arch.pc);
+		EXPECT_EQ(1u << 14, v->run->debug.arch.dr6 & 1u << 14);
+	}
+	dbg.control = 0;
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, &dbg));
+	expect_exit(v, KVM_EXIT_HLT);
+	kvm_do(v->fd, KVM_GET_REGS, &regs);
+	EXPECT_EQ(0, regs.rflags & 0x100);	/* the trap flag was the debugger's */
+	EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, 8));
+	vm_free(vm);
+}
+
+TEST(reinject_control)
+{
+	struct kvm_reinject_control control = { .pit_reinject = 0 };
+	struct kvm_pit_config pit = {};
+	struct vm *vm = vm_new(VM_IRQCHIP);
+
+	NEEDS(KVM_CAP_REINJECT_CONTROL);
+	EXPECT_EQ(-ENXIO, kvm_try(vm->fd, KVM_REINJECT_CONTROL, &control));
+	kvm_do(vm->fd, KVM_CREATE_PIT2, &pit);
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_REINJECT_CONTROL, &control));
+	control.pit_reinject = 1;
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_REINJECT_CONTROL, &control));
+	EXPECT_EQ(-EFAULT, kvm_try(vm->fd, KVM_REINJECT_CONTROL, 8));
+	vm_free(vm);
+}
+
+/* A VM's own TSC frequency is that of the vCPUs that come after. */
+TEST_F(caps, vm_tsc_khz)
+{
+	long khz = kvm_try(self->v->fd, KVM_GET_TSC_KHZ, 0);
+	struct vm *vm = vm_new(0);
+
+	NEEDS(KVM_CAP_VM_TSC_CONTROL);
+	EXPECT_EQ(khz, kvm_try(vm->fd, KVM_GET_TSC_KHZ, 0));
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_TSC_KHZ, khz));
+	EXPECT_EQ(khz, kvm_try(vcpu_new(vm, 0)->fd, KVM_GET_TSC_KHZ, 0));
+}
+
+static u64 guest_rdtsc(u64 unused)
+{
+	return rdtsc();
+}
+
+TEST_F(caps, tsc_scaling)
+{
+	long khz = kvm_try(self->v->fd, KVM_GET_TSC_KHZ, 0);
+	struct vm *vm = vm_puppet(1, 0);
+	u64 slow[2], fast[2];
+
+	NEEDS(KVM_CAP_TSC_CONTROL);
+	ASSERT_EQ(0, kvm_try(self->v->fd, KVM_SET_TSC_KHZ, khz * 4));
+	EXPECT_EQ(khz * 4, kvm_try(self->v->fd, KVM_GET_TSC_KHZ, 0));
+	/* what lies within the slow clock's interval is longer by the fast clock */
+	for (int i = 0; i < 2; i++) {
+		if (i)
+			usleep(50000);
+		slow[i] = puppet_call(vm->vcpus[0], guest_rdtsc, 0);
+		fast[i] = puppet_call(self->v, guest_rdtsc, 0);
+	}
+	EXPECT_GT(fast[1] - fast[0], (slow[1] - slow[0]) * 2);
+}
+
+TEST_HARNESS_MAIN
