@@ -9,13 +9,24 @@
  * Locks:   none; runs at load, vmx_caps_check_cpu() with IRQs off.
  * Manuals: SDM Vol 3D, "VMX Capability Reporting Facility".
  */
+#include <linux/module.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <asm/tsc.h>
 
 #include "../mm/tdp_fmt.h"
 #include "vmx.h"
 
 struct vmx_config vmx_cfg __ro_after_init;
+
+/*
+ * Silicon leaves the guest for every interrupt of the host; Bochs 2.7 does not
+ * while the guest has IF clear. Cost: an exit this often, where the host has
+ * no tick of its own.
+ */
+static unsigned int vmx_tick_us = 20000;
+module_param(vmx_tick_us, uint, 0444);
+MODULE_PARM_DESC(vmx_tick_us, "longest time in a guest without an exit (VMX preemption timer), 0: no bound");
 
 /* Raw values at load: every other CPU must have the same. */
 static const u32 cap_msrs[] = {
@@ -45,6 +56,7 @@ struct ctl_group {
 static const struct ctl_group groups[] = {
 	{
 		.msr = MSR_IA32_VMX_TRUE_PINBASED_CTLS, .result = &vmx_cfg.pin,
+		.may = PIN_BASED_VMX_PREEMPTION_TIMER,
 		.must = {
 			{ PIN_BASED_EXT_INTR_MASK, "external-interrupt exiting" },
 			{ PIN_BASED_NMI_EXITING, "NMI exiting" },
@@ -194,6 +206,19 @@ static void setup_l1d_flush(void)
 		pr_warn("no IA32_FLUSH_CMD (old microcode?): guests can read the L1 data cache (L1TF)\n");
 }
 
+/* The timer counts TSC ticks, divided by a power of two, from this value at each entry. */
+static void setup_tick(void)
+{
+	u64 misc, ticks = (u64)vmx_tick_us * tsc_khz / 1000;
+
+	if (!ticks || !(vmx_cfg.pin & PIN_BASED_VMX_PREEMPTION_TIMER)) {
+		vmx_cfg.pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+		return;
+	}
+	rdmsrl(MSR_IA32_VMX_MISC, misc);
+	vmx_cfg.tick = clamp_t(u64, ticks >> vmx_misc_preemption_timer_rate(misc), 1, U32_MAX);
+}
+
 /**
  * vmx_caps_setup() - Fill vmx_cfg from the capability MSRs
  *
@@ -240,6 +265,7 @@ int vmx_caps_setup(void)
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, cr0_fixed);
 	vmx_cfg.cr0_fixed1 = cr0_fixed & ~(u64)(X86_CR0_PE | X86_CR0_PG);
 	setup_l1d_flush();
+	setup_tick();
 
 	rl_caps.efer_bits = 0;
 	rl_caps.tsc_scaling = vmx_cfg.exec2 & SECONDARY_EXEC_TSC_SCALING;

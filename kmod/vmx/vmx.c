@@ -245,6 +245,8 @@ static void write_controls(struct vmx_vcpu *v)
 		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
 	}
+	if (vmx_cfg.tick)
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx_cfg.tick);
 	vmcs_write(CR0_GUEST_HOST_MASK, ~VMX_CR0_OWNED);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 

@@ -23,6 +23,7 @@
 struct vmx_config {
 	u32 pin, exec, exec2, exit, entry;	/* all that may be set, less what is set by need */
 	u32 revision;
+	u32 tick;				/* preemption timer's value, 0: not used */
 	u64 cr0_fixed1;				/* bits a guest's CR0 has whether it likes or not */
 	bool vpid;
 	bool ept_ad;
