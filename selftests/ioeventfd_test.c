@@ -200,7 +200,20 @@ TEST_F(ioeventfd, any_length)
 		write_silently(v, GPA, size, 1);
 	EXPECT_EQ(4, count(self->fd));
 	write_exits(v, GPA + 4, 4, 1);
-	/* memory that comes to lie there goes first; and leaves again */
+	ASSERT_EQ(0, assign(self->vm, self->fd, GPA, 0, DEASSIGN, 0));
+	write_exits(v, GPA, 4, 1);
+	ASSERT_EQ(0, assign(self->vm, self->fd, PORT, 0, PIO | DEASSIGN, 0));
+	out_exits(v, 4, PORT, 1);
+}
+
+/* Memory that comes to lie there goes first; and leaves again. */
+TEST_F(ioeventfd, under_memory)
+{
+	struct vcpu *v = self->v;
+
+	ASSERT_EQ(0, assign(self->vm, self->fd, GPA, 4, 0, 0));
+	write_silently(v, GPA, 4, 1);
+	EXPECT_EQ(1, count(self->fd));
 	vm_add_mem(self->vm, 3, GPA, 0x1000, 0);
 	write_silently(v, GPA, 4, 0x77);
 	EXPECT_EQ(0, count(self->fd));
@@ -208,10 +221,6 @@ TEST_F(ioeventfd, any_length)
 	ASSERT_EQ(0, vm_set_region(self->vm, 3, 0, 0, NULL, 0));
 	write_silently(v, GPA, 4, 1);
 	EXPECT_EQ(1, count(self->fd));
-	ASSERT_EQ(0, assign(self->vm, self->fd, GPA, 0, DEASSIGN, 0));
-	write_exits(v, GPA, 4, 1);
-	ASSERT_EQ(0, assign(self->vm, self->fd, PORT, 0, PIO | DEASSIGN, 0));
-	out_exits(v, 4, PORT, 1);
 }
 
 /* The doorbell is also an irqfd: the guest rings for itself. */
