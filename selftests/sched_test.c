@@ -289,4 +289,54 @@ TEST(two_vms_in_one_thread)
 	}
 }
 
+static bool set_online(int cpu, bool online)
+{
+	char path[100];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	f = fopen(path, "w");
+	if (!f)
+		return false;
+	ok = fprintf(f, "%d\n", online) > 0;
+	return !fclose(f) && ok;
+}
+
+/* CPUs that go and come: vCPUs move away, and find virtualization on where they come back. */
+TEST(cpu_hotplug)
+{
+	struct vm *vm;
+
+	if (nr_cpus() < 2 || !set_online(1, true))
+		SKIP(return, "no second CPU that can be taken off");
+	vm = vm_long(2, guest_guard_state, VM_IRQCHIP);
+	for (int i = 0; i < 2; i++)
+		vcpu_start(vm->vcpus[i]);
+	for (int round = 0; round < 3; round++) {
+		struct vm *second;
+		u64 before;
+
+		CHECK(NULL, set_online(1, false), "offline");
+		for (int i = 0; i < 2; i++) {
+			before = G(vm, counters[i]);
+			WAIT_FOR(G(vm, counters[i]) > before);
+		}
+		second = vm_puppet(1, 0);		/* made while the CPU is away */
+		CHECK(NULL, set_online(1, true), "online");
+		pin(vm->vcpus[1]->thread, 1);
+		before = G(vm, counters[1]);
+		WAIT_FOR(G(vm, counters[1]) > before);
+		pin(pthread_self(), 1);
+		puppet_write(second->vcpus[0], FREE_GPA, round);
+		pin(pthread_self(), 0);
+		puppet_write(second->vcpus[0], FREE_GPA, round);
+		vm_free(second);
+	}
+	G(vm, stop) = 1;
+	for (int i = 0; i < 2; i++)
+		vcpu_join(vm->vcpus[i]);
+	vm_free(vm);
+}
+
 TEST_HARNESS_MAIN
