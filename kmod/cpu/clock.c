@@ -219,8 +219,8 @@ static bool khz_to_ratio(u32 khz, u64 *ratio)
 void rl_vcpu_clock_init(struct rl_vcpu *vcpu)
 {
 	vcpu->tsc_khz = vcpu->vm->clock.default_tsc_khz;
-	if (!khz_to_ratio(vcpu->tsc_khz, &vcpu->tsc_ratio))
-		vcpu->tsc_khz = tsc_khz;	/* rl_check_tsc_khz() said it would do: not here */
+	/* Judged when it was set; it fits. */
+	WARN_ON_ONCE(!khz_to_ratio(vcpu->tsc_khz, &vcpu->tsc_ratio));
 	synchronize_tsc(vcpu, 0);
 }
 

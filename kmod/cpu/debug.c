@@ -64,15 +64,14 @@ int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val)
 
 	if (fault)
 		return fault;
-	if (dr < 4) {
+	if (dr < 4)
 		vcpu->db[array_index_nospec(dr, 4)] = val;
-	} else if (val >> 32) {
+	else if (val >> 32)
 		return X86_TRAP_GP;
-	} else if (dr & 1) {
+	else if (dr & 1)
 		vcpu->dr7 = (val & DR7_WRITABLE) | DR7_ONES;
-	} else {
+	else
 		vcpu->dr6 = (val & DR6_EVENTS) | DR6_ONES;
-	}
 	if (dr != 4 && dr != 6)
 		rl_update_dr(vcpu);
 	return 0;
