@@ -409,7 +409,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 2)
-		errx(2, "usage: bench DEVICE [[steady] CASE...] | DEVICE memory N | floor | boot TEXT COMMAND...");
+		errx(2, "usage: bench DEVICE [[steady] CASE...] | DEVICE memory N |"
+			" floor | boot TEXT COMMAND...");
 	dev = open(argv[1], O_RDWR | O_CLOEXEC);
 	if (dev < 0)
 		err(1, "%s", argv[1]);
