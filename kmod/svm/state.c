@@ -338,7 +338,7 @@ void svm_update_tsc(struct rl_vcpu *vcpu)
 	svm_dirty(svm, CLEAN_INTERCEPTS);
 	if (rl_caps.tsc_scaling) {
 		preempt_disable();
-		wrmsrl(MSR_AMD64_TSC_RATIO, vcpu->tsc_ratio);
+		svm_write_tsc_ratio(vcpu->tsc_ratio);
 		preempt_enable();
 	}
 }

@@ -164,7 +164,7 @@ static int svm_cpu_enable(void)
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(sc->host_save));
 	if (rl_caps.tsc_scaling)
-		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
+		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
 	return 0;
 }
 
@@ -173,7 +173,7 @@ static void svm_cpu_disable(void)
 	u64 efer;
 
 	if (rl_caps.tsc_scaling)
-		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
+		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
@@ -283,14 +283,14 @@ static void svm_vcpu_load(struct rl_vcpu *vcpu, int cpu)
 		asm volatile("vmsave %%rax" : : "a" (sc->host_vmcb_pa) : "memory");
 	load_tsc_aux(svm);
 	if (rl_caps.tsc_scaling && vcpu->tsc_ratio != SVM_TSC_RATIO_DEFAULT)
-		wrmsrl(MSR_AMD64_TSC_RATIO, vcpu->tsc_ratio);
+		svm_write_tsc_ratio(vcpu->tsc_ratio);
 }
 
 static void svm_vcpu_put(struct rl_vcpu *vcpu)
 {
 	unload_tsc_aux(to_svm(vcpu));
 	if (rl_caps.tsc_scaling && vcpu->tsc_ratio != SVM_TSC_RATIO_DEFAULT)
-		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
+		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
 }
 
 /* An ASID that no other vCPU has on this CPU since the last full flush. */

@@ -3,6 +3,8 @@
 #ifndef RL_SVM_H
 #define RL_SVM_H
 
+#include <linux/kernel.h>
+#include <asm/msr.h>
 #include <asm/svm.h>
 
 #include "../vcpu.h"
@@ -60,6 +62,11 @@ static inline void svm_intercept(struct svm_vcpu *svm, int bit, bool on)
 static inline bool svm_intercepts(struct svm_vcpu *svm, int bit)
 {
 	return svm->vmcb->control.intercepts[bit / 32] & BIT(bit % 32);
+}
+
+static inline void svm_write_tsc_ratio(u64 ratio)
+{
+	wrmsr(MSR_AMD64_TSC_RATIO, lower_32_bits(ratio), upper_32_bits(ratio));
 }
 
 /* vmenter.S */

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How the instruction emulator reaches a guest: memory, devices, ports,
+ * registers.
+ *
+ * Owns:    rl_insn_ops; the log and the queue in struct rl_insn while an
+ *          instruction runs.
+ * Touches: mm/, bus.h, irq/ (the APIC page), cpu/.
+ * Locks:   the vCPU's thread; callers hold vm->srcu.
+ */
+#include <asm/trapnr.h>
+#include <linux/kernel.h>
+
+#include "cpu/cpu.h"
+#include "insn.h"
+#include "insn_priv.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static struct rl_insn *to_insn(struct rl_emul *e)
+{
+	return container_of(e, struct rl_insn, e);
+}
+
+static struct rl_vcpu *to_vcpu(struct rl_emul *e)
+{
+	return to_insn(e)->vcpu;
+}
+
+/* Guest memory at one linear address, up to the end of its page. */
+static enum rl_emul_result translate(struct rl_emul *e, u64 linear, unsigned int access,
+				     gpa_t *gpa)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	struct rl_exit *exit = &vcpu->exit;
+	struct rl_walk w;
+	u32 acc = 0;
+	int r;
+
+	/*
+	 * The exit said where the access goes. MOVS and CMPS have two operands
+	 * that this could mistake for each other.
+	 */
+	if (in->hint && !(access & (RL_EMUL_FETCH | RL_EMUL_SUPER)) &&
+	    ((linear ^ exit->fault.gpa) & ~PAGE_MASK) == 0 &&
+	    !!(access & RL_EMUL_WRITE) == !!(exit->fault.access & RL_ACC_WRITE) &&
+	    (e->opcode & 0xfc) != 0xa4) {
+		*gpa = exit->fault.gpa;
+		return RL_EMUL_OK;
+	}
+	if (in->atomic)
+		return RL_EMUL_UNHANDLED;
+	if (access & RL_EMUL_WRITE)
+		acc |= RL_ACC_WRITE;
+	if (access & RL_EMUL_FETCH)
+		acc |= RL_ACC_FETCH;
+	if (e->cpl == 3 && !(access & RL_EMUL_SUPER))
+		acc |= RL_ACC_USER;
+	r = rl_walk(vcpu, linear, acc, true, false, &w);
+	if (r)
+		return r == -EAGAIN ? RL_EMUL_RETRY : RL_EMUL_UNHANDLED;
+	if (w.fault) {
+		e->fault.vector = X86_TRAP_PF;
+		e->fault.has_error = true;
+		e->fault.error_code = w.error_code;
+		e->fault.cr2 = linear;
+		return RL_EMUL_FAULT;
+	}
+	*gpa = w.gpa;
+	return RL_EMUL_OK;
+}
+
+/* Is it memory that a plain access reaches? Writes to read-only slots do not. */
+static bool is_ram(struct rl_vcpu *vcpu, gpa_t gpa, bool write)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa))
+		return false;
+	return rl_gfn_to_hva(vcpu->vm, gpa >> PAGE_SHIFT, write) != 0;
+}
+
+static bool kernel_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa)) {
+		rl_lapic_mmio_read(vcpu, gpa, len, val);
+		return true;
+	}
+	return !rl_bus_read(vcpu, RL_BUS_MMIO, gpa, len, val);
+}
+
+/* A device in the kernel takes the write, the local APIC included. */
+bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val)
+{
+	if (rl_lapic_mmio_hit(vcpu, gpa)) {
+		rl_lapic_mmio_write(vcpu, gpa, len, val);
+		return true;
+	}
+	return !rl_bus_write(vcpu, RL_BUS_MMIO, gpa, len, val);
+}
+
+/* Up to 8 bytes of a device: from the log, from the kernel, or user space first. */
+static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len)
+{
+	struct mmio_piece *p;
+
+	if (in->pos == MAX_PIECES)
+		return RL_EMUL_UNHANDLED;
+	/* A string ends its run here: the log is for one item. */
+	in->e.stop = true;
+	p = &in->reads[in->pos];
+	if (in->pos < in->nr_reads) {
+		if (p->gpa != gpa || p->len != len)
+			return RL_EMUL_RETRY;	/* the guest rewrote the instruction */
+		memcpy(buf, p->data, len);
+		in->pos++;
+		return RL_EMUL_OK;
+	}
+	p->gpa = gpa;
+	p->len = len;
+	if (!kernel_mmio_read(in->vcpu, gpa, len, p->data))
+		return RL_EMUL_USER;
+	memcpy(buf, p->data, len);
+	in->pos++;
+	in->nr_reads++;
+	return RL_EMUL_OK;
+}
+
+static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len,
+				    unsigned int access)
+{
+	enum rl_emul_result r = RL_EMUL_OK;
+	unsigned int n;
+
+	/* A slot without a host page behind it reads as a fault of user space's. */
+	if (!in->atomic && is_ram(in->vcpu, gpa, false))
+		return rl_guest_read(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+	/* Nobody runs code from a device. */
+	if (access & RL_EMUL_FETCH)
+		return RL_EMUL_UNHANDLED;
+	for (; len && r == RL_EMUL_OK; len -= n, gpa += n, buf += n) {
+		n = min(len, 8u);
+		r = read_piece(in, gpa, buf, n);
+	}
+	return r;
+}
+
+static enum rl_emul_result write_gpa(struct rl_insn *in, gpa_t gpa, const void *buf,
+				     unsigned int len)
+{
+	struct mmio_piece *p;
+	unsigned int n;
+
+	if (!in->atomic && is_ram(in->vcpu, gpa, true))
+		return rl_guest_write(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+	for (; len; len -= n, gpa += n, buf += n) {
+		n = min(len, 8u);
+		if (!in->nr_writes && rl_mmio_write(in->vcpu, gpa, n, buf))
+			continue;
+		if (in->nr_writes == MAX_PIECES)
+			return RL_EMUL_UNHANDLED;
+		p = &in->writes[in->nr_writes++];
+		p->gpa = gpa;
+		p->len = n;
+		memcpy(p->data, buf, n);
+		in->e.stop = true;
+	}
+	return RL_EMUL_OK;
+}
+
+static unsigned int in_page(u64 addr, unsigned int len)
+{
+	return min_t(unsigned int, len, PAGE_SIZE - (addr & ~PAGE_MASK));
+}
+
+static enum rl_emul_result op_read(struct rl_emul *e, u64 linear, void *buf, unsigned int len,
+				   unsigned int access)
+{
+	enum rl_emul_result r;
+	unsigned int n;
+	gpa_t gpa;
+
+	do {
+		n = in_page(linear, len);
+		r = translate(e, linear, access, &gpa);
+		if (r != RL_EMUL_OK || !len)
+			return r;
+		r = read_gpa(to_insn(e), gpa, buf, n, access);
+		linear += n;
+		buf += n;
+		len -= n;
+	} while (len && r == RL_EMUL_OK);
+	return r;
+}
+
+static enum rl_emul_result op_write(struct rl_emul *e, u64 linear, const void *buf,
+				    unsigned int len, unsigned int access)
+{
+	unsigned int n = in_page(linear, len);
+	enum rl_emul_result r;
+	gpa_t gpa, gpa2 = 0;
+
+	/* Both pages must be writable before the first byte changes. */
+	r = translate(e, linear, access | RL_EMUL_WRITE, &gpa);
+	if (r == RL_EMUL_OK && n < len)
+		r = translate(e, linear + n, access | RL_EMUL_WRITE, &gpa2);
+	if (r == RL_EMUL_OK)
+		r = write_gpa(to_insn(e), gpa, buf, n);
+	if (r == RL_EMUL_OK && n < len)
+		r = write_gpa(to_insn(e), gpa2, buf + n, len - n);
+	return r;
+}
+
+static enum rl_emul_result op_cmpxchg(struct rl_emul *e, u64 linear, const void *old,
+				      const void *new, unsigned int len, bool *ok)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	u64 expect = 0, val = 0;
+	enum rl_emul_result r;
+	gpa_t gpa;
+	int ret;
+
+	*ok = true;
+	/* Wider than 8 or unaligned: a split lock. Not atomic against other vCPUs. */
+	if (len > 8 || (linear & (len - 1)))
+		return op_write(e, linear, new, len, RL_EMUL_WRITE);
+	r = translate(e, linear, RL_EMUL_WRITE, &gpa);
+	if (r != RL_EMUL_OK)
+		return r;
+	if (!is_ram(vcpu, gpa, true))
+		return write_gpa(to_insn(e), gpa, new, len);
+	memcpy(&expect, old, len);
+	memcpy(&val, new, len);
+	ret = rl_guest_cmpxchg(vcpu->vm, gpa, &expect, val, len);
+	if (ret < 0)
+		return RL_EMUL_UNHANDLED;
+	*ok = !ret;
+	return RL_EMUL_OK;
+}
+
+static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size, void *buf,
+				 unsigned int count)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	unsigned int i;
+
+	if (in->pio_in_done && vcpu->pio.port == port && vcpu->pio.size == size) {
+		/* @buf is the page itself for INS; its content is the user's, read once here. */
+		count = min(count, vcpu->pio.count);
+		if (buf != vcpu->pio_data)
+			memcpy(buf, vcpu->pio_data, size * count);
+		return RL_EMUL_OK;
+	}
+	for (i = 0; i < count; i++) {
+		if (rl_bus_read(vcpu, RL_BUS_PIO, port, size, buf + i * size))
+			break;
+	}
+	/* Served by the kernel: a device there takes all of them. */
+	if (i == count)
+		return RL_EMUL_OK;
+	rl_pio_user(vcpu, port, size, true, count);
+	in->pio_in = true;
+	return RL_EMUL_USER;
+}
+
+static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size,
+				  const void *buf, unsigned int count)
+{
+	struct rl_insn *in = to_insn(e);
+	struct rl_vcpu *vcpu = in->vcpu;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, buf + i * size))
+			break;
+	}
+	if (i == count)
+		return RL_EMUL_OK;
+	if (buf != vcpu->pio_data)
+		memcpy(vcpu->pio_data, buf, size * count);
+	rl_pio_user(vcpu, port, size, false, count);
+	in->pio_out = true;
+	e->stop = true;
+	return RL_EMUL_OK;
+}
+
+static void op_get_seg(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out)
+{
+	rl_ops->read_seg(to_vcpu(e), out, seg);
+}
+
+static void op_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val)
+{
+	struct kvm_segment s = {
+		.base = val->base,
+		.limit = val->limit,
+		.selector = val->sel,
+		.type = val->attr & RL_SEG_ATTR_TYPE,
+		.s = !!(val->attr & RL_SEG_ATTR_S),
+		.dpl = (val->attr >> RL_SEG_ATTR_DPL_SHIFT) & 3,
+		.present = !!(val->attr & RL_SEG_ATTR_P),
+		.avl = !!(val->attr & RL_SEG_ATTR_AVL),
+		.l = !!(val->attr & RL_SEG_ATTR_L),
+		.db = !!(val->attr & RL_SEG_ATTR_DB),
+		.g = !!(val->attr & RL_SEG_ATTR_G),
+		.unusable = !(val->attr & RL_SEG_ATTR_P),
+	};
+
+	rl_ops->set_seg(to_vcpu(e), &s, seg);
+}
+
+static void op_get_dtable(struct rl_emul *e, bool idt, struct rl_dtable *out)
+{
+	struct kvm_dtable dt;
+
+	rl_ops->get_dt(to_vcpu(e), &dt, idt);
+	out->base = dt.base;
+	out->limit = dt.limit;
+}
+
+static void op_set_dtable(struct rl_emul *e, bool idt, const struct rl_dtable *val)
+{
+	struct kvm_dtable dt = { .base = val->base, .limit = val->limit };
+
+	rl_ops->set_dt(to_vcpu(e), &dt, idt);
+}
+
+static u64 op_get_cr(struct rl_emul *e, unsigned int nr)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+
+	switch (nr) {
+	case 0:
+		return rl_cr0_read(vcpu);
+	case 2:
+		return vcpu->cr2;
+	case 3:
+		return rl_cr3_read(vcpu);
+	case 4:
+		return rl_cr4_read(vcpu);
+	default:
+		return rl_get_cr8(vcpu);
+	}
+}
+
+static enum rl_emul_result gp_if(struct rl_emul *e, int failed)
+{
+	return failed ? rl_emul_fault_code(e, X86_TRAP_GP, 0) : RL_EMUL_OK;
+}
+
+static enum rl_emul_result op_set_cr(struct rl_emul *e, unsigned int nr, u64 val)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	enum rl_emul_result r = RL_EMUL_OK;
+
+	switch (nr) {
+	case 0:
+		r = gp_if(e, rl_set_cr0(vcpu, val));
+		break;
+	case 2:
+		vcpu->cr2 = val;
+		break;
+	case 3:
+		r = gp_if(e, rl_set_cr3(vcpu, val));
+		break;
+	case 4:
+		r = gp_if(e, rl_set_cr4(vcpu, val));
+		break;
+	default:
+		r = gp_if(e, rl_set_cr8(vcpu, val));
+		break;
+	}
+	e->cr0 = rl_cr0_read(vcpu);
+	e->cr4 = rl_cr4_read(vcpu);
+	e->efer = vcpu->efer;
+	return r;
+}
+
+/* @vector as rl_get_dr() says; the cause of #DB is noted when it is queued. */
+static enum rl_emul_result dr_fault(struct rl_emul *e, int vector)
+{
+	if (!vector)
+		return RL_EMUL_OK;
+	return vector == X86_TRAP_GP ? rl_emul_fault_code(e, vector, 0) : rl_emul_fault(e, vector);
+}
+
+static enum rl_emul_result op_get_dr(struct rl_emul *e, unsigned int nr, u64 *val)
+{
+	return dr_fault(e, rl_get_dr(to_vcpu(e), nr, val));
+}
+
+static enum rl_emul_result op_set_dr(struct rl_emul *e, unsigned int nr, u64 val)
+{
+	return dr_fault(e, rl_set_dr(to_vcpu(e), nr, val));
+}
+
+static enum rl_emul_result op_rdmsr(struct rl_emul *e, u32 index, u64 *val)
+{
+	return gp_if(e, rl_msr_get(to_vcpu(e), index, val, false));
+}
+
+static enum rl_emul_result op_wrmsr(struct rl_emul *e, u32 index, u64 val)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	enum rl_emul_result r = gp_if(e, rl_msr_set(vcpu, index, val, false));
+
+	e->efer = vcpu->efer;
+	return r;
+}
+
+static enum rl_emul_result op_misc(struct rl_emul *e, enum rl_emul_misc what, u64 arg)
+{
+	struct rl_vcpu *vcpu = to_vcpu(e);
+	u32 eax, ebx, ecx, edx;
+	u64 tsc;
+
+	switch (what) {
+	case RL_MISC_WBINVD:
+	case RL_MISC_INVD:
+	case RL_MISC_PAUSE:
+		return RL_EMUL_OK;
+	case RL_MISC_INVLPG:
+		rl_request(vcpu, RL_REQ_TLB_FLUSH);
+		return RL_EMUL_OK;
+	case RL_MISC_CPUID:
+		eax = vcpu->regs[RL_RAX];
+		ecx = vcpu->regs[RL_RCX];
+		rl_cpuid_exec(vcpu, &eax, &ebx, &ecx, &edx);
+		vcpu->regs[RL_RAX] = eax;
+		vcpu->regs[RL_RBX] = ebx;
+		vcpu->regs[RL_RCX] = ecx;
+		vcpu->regs[RL_RDX] = edx;
+		return RL_EMUL_OK;
+	case RL_MISC_RDTSCP:
+		vcpu->regs[RL_RCX] = (u32)vcpu->tsc_aux;
+		fallthrough;
+	case RL_MISC_RDTSC:
+		tsc = rl_guest_tsc(vcpu, rdtsc());
+		vcpu->regs[RL_RAX] = (u32)tsc;
+		vcpu->regs[RL_RDX] = tsc >> 32;
+		return RL_EMUL_OK;
+	case RL_MISC_HLT:
+		if (!vcpu->lapic)
+			return RL_EMUL_UNHANDLED;
+		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_HALTED);
+		return RL_EMUL_OK;
+	case RL_MISC_RDPMC:
+		return rl_emul_fault_code(e, X86_TRAP_GP, 0);
+	case RL_MISC_XSETBV:
+		return gp_if(e, (u32)vcpu->regs[RL_RCX] || rl_set_xcr0(vcpu, rl_edx_eax(vcpu)));
+	default:
+		return RL_EMUL_UNHANDLED;
+	}
+}
+
+static void op_xmm_read(struct rl_emul *e, unsigned int nr, void *buf)
+{
+	rl_xmm_read(to_vcpu(e), nr, buf);
+}
+
+static void op_xmm_write(struct rl_emul *e, unsigned int nr, const void *buf)
+{
+	rl_xmm_write(to_vcpu(e), nr, buf);
+}
+
+const struct rl_emul_ops rl_insn_ops = {
+	.read = op_read,
+	.write = op_write,
+	.cmpxchg = op_cmpxchg,
+	.in = op_in,
+	.out = op_out,
+	.get_seg = op_get_seg,
+	.set_seg = op_set_seg,
+	.get_dtable = op_get_dtable,
+	.set_dtable = op_set_dtable,
+	.get_cr = op_get_cr,
+	.set_cr = op_set_cr,
+	.get_dr = op_get_dr,
+	.set_dr = op_set_dr,
+	.rdmsr = op_rdmsr,
+	.wrmsr = op_wrmsr,
+	.misc = op_misc,
+	.xmm_read = op_xmm_read,
+	.xmm_write = op_xmm_write,
+};
