@@ -346,7 +346,8 @@ TEST_F(regs, fpu)
 	struct vcpu *v = self->v;
 	struct kvm_fpu f, g;
 
-	puppet_call(v, guest_fpu_swap, 0);	/* kvm.ko cannot set what is still in its reset state */
+	G(self->vm, xmm_image[0]) = 1;
+	puppet_call(v, guest_fpu_swap, 0);	/* kvm.ko cannot set what is in its reset state */
 	G(self->vm, xmm_image[0]) = 0xfeedface;
 	G(self->vm, xmm_image[1]) = 0xcafe;
 	kvm_do(v->fd, KVM_GET_FPU, &f);
