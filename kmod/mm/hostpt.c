@@ -53,7 +53,7 @@ static bool walk_irqsoff(struct mm_struct *mm, hva_t hva, bool write, struct rl_
 	if (!(pud_val(pud) & _PAGE_PRESENT))
 		return false;
 	if (pud_leaf(pud)) {
-		host->writable = pud_access_permitted(pud, true);
+		host->writable = write || pud_access_permitted(pud, true);
 		return pud_access_permitted(pud, write) &&
 		       found_large(host, pud_pfn(pud), hva, 3);
 	}
@@ -61,7 +61,7 @@ static bool walk_irqsoff(struct mm_struct *mm, hva_t hva, bool write, struct rl_
 	if (!(pmd_val(pmd) & _PAGE_PRESENT))
 		return false;
 	if (pmd_leaf(pmd)) {
-		host->writable = pmd_access_permitted(pmd, true);
+		host->writable = write || pmd_access_permitted(pmd, true);
 		return pmd_access_permitted(pmd, write) &&
 		       found_large(host, pmd_pfn(pmd), hva, 2);
 	}
@@ -69,7 +69,7 @@ static bool walk_irqsoff(struct mm_struct *mm, hva_t hva, bool write, struct rl_
 	/* Says no to NUMA-hinting entries too: those are for the fault handler. */
 	if (!pte_access_permitted(pte, write))
 		return false;
-	host->writable = pte_access_permitted(pte, true);
+	host->writable = write || pte_access_permitted(pte, true);
 	host->pfn = pte_pfn(pte);
 	host->level = 1;
 	host->has_page = !pte_special(pte) && !PageReserved(pte_page(pte));

@@ -82,7 +82,6 @@ int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log);
 /* tdp.c: the second-stage table */
 int rl_mmu_init(struct rl_vm *vm);
 void rl_mmu_destroy(struct rl_vm *vm);
-void rl_mmu_zap_gfns(struct rl_vm *vm, gfn_t start, gfn_t end);	/* and flush; [s] */
 
 /* fault.c */
 enum {

@@ -115,7 +115,12 @@ static int test_young(struct mmu_notifier *mn, struct mm_struct *mm, unsigned lo
 /* The address space goes, or the VM does: the last moment to touch its pages. */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	rl_mmu_zap_gfns(to_vm(mn), 0, ~0ULL);
+	struct rl_vm *vm = to_vm(mn);
+
+	spin_lock(&vm->mmu.lock);
+	if (rl_tdp_zap(vm, 0, ~0ULL, true))
+		rl_tdp_flush(vm);
+	spin_unlock(&vm->mmu.lock);
 }
 
 static const struct mmu_notifier_ops notifier_ops = {

@@ -327,22 +327,6 @@ void rl_tdp_split(struct rl_vm *vm, u64 *sptep, int level, struct page *table)
 }
 
 /**
- * rl_mmu_zap_gfns() - Remove the translations of [start, end), and flush
- * @vm: the VM
- * @start: first gfn
- * @end: gfn behind the last
- *
- * Context: may sleep.
- */
-void rl_mmu_zap_gfns(struct rl_vm *vm, gfn_t start, gfn_t end)
-{
-	spin_lock(&vm->mmu.lock);
-	if (rl_tdp_zap(vm, start, end, true))
-		rl_tdp_flush(vm);
-	spin_unlock(&vm->mmu.lock);
-}
-
-/**
  * rl_mmu_init() - An empty second-stage table
  * @vm: the VM
  *
