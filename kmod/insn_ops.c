@@ -55,7 +55,9 @@ static enum rl_emul_result translate(struct rl_emul *e, u64 linear, unsigned int
 		acc |= RL_ACC_WRITE;
 	if (access & RL_EMUL_FETCH)
 		acc |= RL_ACC_FETCH;
-	if (e->cpl == 3 && !(access & RL_EMUL_SUPER))
+	if (access & RL_EMUL_SUPER)
+		acc |= RL_WALK_IMPLICIT;
+	else if (e->cpl == 3)
 		acc |= RL_ACC_USER;
 	r = rl_walk(vcpu, linear, acc, true, false, &w);
 	if (r)

@@ -271,7 +271,7 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 		return RL_MAX_MCE_BANKS;
 	case KVM_CAP_TSC_CONTROL:
 	case KVM_CAP_VM_TSC_CONTROL:
-		return ext == KVM_CAP_TSC_CONTROL && rl_caps.tsc_scaling;
+		return rl_caps.tsc_scaling;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
 	case KVM_CAP_X2APIC_API:
@@ -399,6 +399,16 @@ static int vm_set_boot_cpu(void *obj, void *data, unsigned long id)
 	return r;
 }
 
+static int vm_set_tsc_khz(void *obj, void *data, unsigned long khz)
+{
+	return rl_vm_set_tsc_khz(obj, khz);
+}
+
+static int vm_get_tsc_khz(void *obj, void *data, unsigned long arg)
+{
+	return ((struct rl_vm *)obj)->clock.default_tsc_khz;
+}
+
 static int vm_create_irqchip(void *obj, void *data, unsigned long arg)
 {
 	struct rl_vm *vm = obj;
@@ -496,6 +506,8 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_SIGNAL_MSI, RL_IOC_IN, ioc_rl_signal_msi },
 	{ KVM_IRQFD, RL_IOC_IN, ioc_rl_irqfd },
 	{ KVM_IOEVENTFD, RL_IOC_IN, ioc_rl_ioeventfd },
+	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vm_set_tsc_khz },
+	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vm_get_tsc_khz },
 	{ KVM_GET_CLOCK, RL_IOC_OUT, ioc_rl_get_clock },
 	{ KVM_SET_CLOCK, RL_IOC_IN, ioc_rl_set_clock },
 };
