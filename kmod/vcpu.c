@@ -18,6 +18,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <asm/nospec-branch.h>
 
 #include "cpu/cpu.h"
 #include "insn.h"
@@ -236,6 +237,9 @@ reenter:
 	WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
 	local_irq_enable();
 out:
+	/* VMSCAPE: the guest may have trained branches of the VMM's. */
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
 	current->flags &= ~PF_VCPU;
 	rl_debug_leave(vcpu);
 	rl_fpu_leave(vcpu);

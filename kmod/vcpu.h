@@ -166,8 +166,6 @@ struct rl_vcpu {
 	u64 halt_poll_ns;
 	bool sigset_active;
 	sigset_t sigset;
-	struct rl_memslot *last_slot;	/* valid for slots generation below, under SRCU */
-	u64 last_slot_gen;
 	struct rl_vcpu_stats stat;
 };
 

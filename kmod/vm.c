@@ -459,6 +459,16 @@ static int vm_set_routing(void *obj, void *data, unsigned long arg)
 	return r;
 }
 
+/* Its number says nothing of an argument. */
+static int vm_reinject_control(void *obj, void *data, unsigned long arg)
+{
+	struct kvm_reinject_control ctl;
+
+	if (copy_from_user(&ctl, (void __user *)arg, sizeof(ctl)))
+		return -EFAULT;
+	return rl_reinject_control(obj, &ctl);
+}
+
 static int vm_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
 {
 	return rl_irq_line(vm, level);
@@ -474,7 +484,6 @@ RL_IOC_FN(rl_irqfd)
 RL_IOC_FN(rl_ioeventfd)
 RL_IOC_FN(rl_get_pit)
 RL_IOC_FN(rl_set_pit)
-RL_IOC_FN(rl_reinject_control)
 RL_IOC_FN(rl_get_clock)
 RL_IOC_FN(rl_set_clock)
 RL_IOC_FN(vm_irq_line)
@@ -499,7 +508,7 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_CREATE_PIT2, RL_IOC_IN, ioc_vm_create_pit },
 	{ KVM_GET_PIT2, RL_IOC_OUT, ioc_rl_get_pit },
 	{ KVM_SET_PIT2, RL_IOC_IN, ioc_rl_set_pit },
-	{ KVM_REINJECT_CONTROL, RL_IOC_IN, ioc_rl_reinject_control },
+	{ KVM_REINJECT_CONTROL, RL_IOC_RAW, vm_reinject_control },
 	{ KVM_SET_GSI_ROUTING, RL_IOC_RAW, vm_set_routing },
 	{ KVM_IRQ_LINE, RL_IOC_IN, ioc_vm_irq_line },
 	{ KVM_IRQ_LINE_STATUS, RL_IOC_INOUT, ioc_vm_irq_line },
