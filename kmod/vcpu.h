@@ -68,7 +68,6 @@ struct rl_fpu {
 struct rl_pvclock {
 	u64 system_time_msr;		/* MSR_KVM_SYSTEM_TIME_NEW as written */
 	u64 steal_msr;
-	u64 async_pf_int;		/* kept for GET/SET only when not offered: unused */
 	u32 version;			/* of the published page, even when stable */
 	u8 flags;			/* PVCLOCK_* */
 	bool guest_stopped;
@@ -76,7 +75,6 @@ struct rl_pvclock {
 	bool load_clock;		/* unstable TSC: publish again on another CPU */
 	int last_cpu;
 	u64 last_host_tsc;		/* at the last rl_clock_put() */
-	u64 steal_ns;			/* accumulated */
 	u64 last_run_delay;		/* sched_info.run_delay at the last update */
 };
 

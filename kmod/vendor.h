@@ -20,6 +20,7 @@ struct rl_vendor_caps {
 	u8 tsc_frac_bits;	/* fraction bits of the scaling ratio */
 	u64 max_tsc_ratio;
 	bool virtual_apic;	/* TPR/EOI without exits */
+	bool guest_debug;	/* a debugger's breakpoints and steps all work */
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
 	bool pause_skips;	/* RIP is at the PAUSE that exited, not behind it */
 };

@@ -245,8 +245,6 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_DISABLE_QUIRKS:
 	case KVM_CAP_IMMEDIATE_EXIT:
 	case KVM_CAP_GET_MSR_FEATURES:
-	case KVM_CAP_X86_ROBUST_SINGLESTEP:
-	case KVM_CAP_SET_GUEST_DEBUG:
 	case KVM_CAP_KVMCLOCK_CTRL:
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 	case KVM_CAP_SREGS2:
@@ -278,8 +276,11 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 		return KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
 	case KVM_CAP_X86_DISABLE_EXITS:
 		return KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+	case KVM_CAP_X86_ROBUST_SINGLESTEP:
+	case KVM_CAP_SET_GUEST_DEBUG:
+		return rl_caps.guest_debug;
 	case KVM_CAP_SET_GUEST_DEBUG2:
-		return RL_GUESTDBG_VALID;
+		return rl_caps.guest_debug ? RL_GUESTDBG_VALID : 0;
 	default:
 		return 0;
 	}

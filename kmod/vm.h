@@ -56,7 +56,6 @@ struct rl_vm {
 	struct rl_irq irq;
 	struct rl_vm_clock clock;
 	bool dead;			/* [a] retired after a bug of ours */
-	bool caps_exit_on_pause, caps_no_hlt_exits;
 	u32 disabled_exits;		/* [l] KVM_X86_DISABLE_EXITS_* before the first vCPU */
 	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */

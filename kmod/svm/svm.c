@@ -117,6 +117,7 @@ static int svm_hardware_setup(void)
 	rl_caps.tsc_scaling = boot_cpu_has(X86_FEATURE_TSCRATEMSR);
 	rl_caps.tsc_frac_bits = 32;
 	rl_caps.max_tsc_ratio = SVM_TSC_RATIO_MAX;
+	rl_caps.guest_debug = true;
 	rl_caps.shutdown_clobbers = true;
 	rl_caps.pause_skips = true;
 	rl_tdp_caps.page_2m = true;
