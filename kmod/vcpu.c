@@ -259,11 +259,12 @@ static int thread_work(struct rl_vcpu *vcpu)
 		return -EINTR;
 	}
 	/*
-	 * Task work (NUMA balancing, live patching) runs on the way to user
-	 * space only: go there and come back without user space noticing.
+	 * Task work (NUMA balancing, rseq) runs on the way to user space only:
+	 * go there and come back without user space noticing. vcpu_run() makes
+	 * sure of the second half.
 	 */
 	if (test_thread_flag(TIF_NOTIFY_RESUME))
-		return restart_syscall();
+		return -ERESTARTNOINTR;
 	cond_resched();
 	return RL_RESUME;
 }
@@ -386,7 +387,11 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 out:
 	publish_run(vcpu);
 	swap_sigmask(vcpu, &saved, false);
-	return r;
+	/*
+	 * A call is restarted only by a thread that seems to have a signal, and
+	 * giving the mask back settles whether it has one: so after it.
+	 */
+	return r == -ERESTARTNOINTR ? restart_syscall() : r;
 }
 
 static int vcpu_ioctl_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt *irq)

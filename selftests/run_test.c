@@ -473,6 +473,54 @@ TEST(signal_mask)
 	ASSERT_EQ(2, signals);
 }
 
+static void *compete(void *arg)
+{
+	struct timespec used = {};
+	struct vcpu *v = arg;
+
+	/* Time of this thread: the other one has been taken off the CPU by then. */
+	while (used.tv_nsec < 20 * 1000 * 1000)
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	pthread_kill(v->thread, SIGUSR1);
+	return NULL;
+}
+
+/*
+ * Work that waits for the thread on its way to user space (a preempted one has
+ * some: rseq) is done there and back, whatever the signal mask was meanwhile.
+ */
+TEST(signal_mask_and_preemption)
+{
+	struct vm *vm = vm_long(1, guest_spin, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct timespec now = {};
+	sigset_t blocked, none;
+	cpu_set_t cpus, first;
+	pthread_t other;
+
+	ASSERT_EQ(0, sched_getaffinity(0, sizeof(cpus), &cpus));
+	CPU_ZERO(&first);
+	for (int cpu = 0; !CPU_COUNT(&first); cpu++)
+		if (CPU_ISSET(cpu, &cpus))
+			CPU_SET(cpu, &first);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first), &first));
+	sigemptyset(&none);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	catch_signal(SIGUSR1);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	ASSERT_EQ(0, set_sigmask(v, 8, &none));
+	expect_sync(v, 1);
+	v->thread = pthread_self();
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, pthread_create(&other, NULL, compete, v));
+		ASSERT_EQ(-EINTR, vcpu_try_run(v));
+		ASSERT_EQ(SIGUSR1, sigtimedwait(&blocked, NULL, &now));
+		pthread_join(other, NULL);
+	}
+	ASSERT_EQ(0, signals);
+}
+
 static u64 irqs;
 
 static void guest_irq(struct guest_regs *regs)
