@@ -78,6 +78,23 @@ start_emulator()
 		< "$RUN/debugger" > "$RUN/terminal" 2>&1 &
 	EMULATOR=$!
 	exec 7> "$RUN/debugger"
+	drain_display "$EMULATOR" &
+}
+
+# The guest's screen goes to a pseudo terminal that Bochs opens by itself and
+# names; when nobody reads it, Bochs blocks as soon as it is full.
+drain_display()
+{
+	local tty=''
+
+	exec 7>&-
+	while [ -z "$tty" ]; do
+		kill -0 "$1" 2> /dev/null || return
+		sleep 0.1
+		tty=$(sed -n 's/.*connected to screen "\(\/dev\/pts\/[0-9]*\)".*/\1/p' "$RUN/terminal")
+	done
+	stty raw -echo < "$tty"
+	exec cat "$tty" > /dev/null 2>&1	# ends with Bochs
 }
 
 # Where is it?  An interrupt brings up the debugger.
