@@ -9,8 +9,11 @@
 #include <linux/ioctl.h>
 #include "types.h"
 
-/* struct kvm_run, the page of port data; announced by KVM_GET_VCPU_MMAP_SIZE */
-#define RL_VCPU_MMAP_PAGES	2
+/*
+ * struct kvm_run, the page of port data, the coalesced-MMIO ring; announced by
+ * KVM_GET_VCPU_MMAP_SIZE
+ */
+#define RL_VCPU_MMAP_PAGES	3
 
 /*
  * Explicit, since the direction bits of some KVM numbers do not say what

@@ -604,6 +604,8 @@ static vm_fault_t vcpu_mmap_fault(struct vm_fault *vmf)
 		addr = vcpu->run;
 	else if (vmf->pgoff == KVM_PIO_PAGE_OFFSET)
 		addr = vcpu->pio_data;
+	else if (vmf->pgoff == KVM_COALESCED_MMIO_PAGE_OFFSET)
+		addr = vcpu->vm->coalesced.ring;
 	else
 		return VM_FAULT_SIGBUS;
 	vmf->page = virt_to_page(addr);

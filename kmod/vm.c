@@ -36,6 +36,7 @@ static void vm_destroy(struct rl_vm *vm)
 	rl_irq_destroy(vm);
 	rl_mmu_destroy(vm);
 	rl_slots_destroy(vm);
+	rl_coalesced_destroy(vm);
 	cleanup_srcu_struct(&vm->srcu);
 	preempt_notifier_dec();
 	mmdrop(vm->mm);
@@ -122,9 +123,12 @@ static struct rl_vm *vm_alloc(void)
 	r = rl_slots_init(vm);
 	if (r)
 		goto err_srcu;
-	r = rl_bus_init(vm);
+	r = rl_coalesced_init(vm);
 	if (r)
 		goto err_slots;
+	r = rl_bus_init(vm);
+	if (r)
+		goto err_coalesced;
 	r = rl_mmu_init(vm);
 	if (r)
 		goto err_bus;
@@ -143,6 +147,8 @@ err_mmu:
 	rl_mmu_destroy(vm);
 err_bus:
 	rl_bus_destroy(vm);
+err_coalesced:
+	rl_coalesced_destroy(vm);
 err_slots:
 	rl_slots_destroy(vm);
 err_srcu:
@@ -248,7 +254,14 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_KVMCLOCK_CTRL:
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 	case KVM_CAP_SREGS2:
+	case KVM_CAP_COALESCED_PIO:
+	case KVM_CAP_MMU_SHADOW_CACHE_CONTROL:
+	case KVM_CAP_PCI_SEGMENT:
+	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
+	case KVM_CAP_LAST_CPU:
 		return 1;
+	case KVM_CAP_COALESCED_MMIO:
+		return KVM_COALESCED_MMIO_PAGE_OFFSET;
 	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);
 	case KVM_CAP_ADJUST_CLOCK:
@@ -470,6 +483,44 @@ static int vm_reinject_control(void *obj, void *data, unsigned long arg)
 	return rl_reinject_control(obj, &ctl);
 }
 
+/*
+ * A bound for the page tables of a guest whose memory is shadowed. Two-stage
+ * tables are bounded by the guest's memory itself: kept, and no more than that.
+ */
+static int vm_set_nr_mmu_pages(void *obj, void *data, unsigned long n)
+{
+	struct rl_vm *vm = obj;
+
+	if (n < 64)
+		return -EINVAL;
+	WRITE_ONCE(vm->nr_mmu_pages, n);
+	return 0;
+}
+
+static int vm_get_nr_mmu_pages(void *obj, void *data, unsigned long arg)
+{
+	return READ_ONCE(((struct rl_vm *)obj)->nr_mmu_pages);
+}
+
+/* The old pair lacks the flags. */
+static int vm_get_pit1(struct rl_vm *vm, struct kvm_pit_state *old)
+{
+	struct kvm_pit_state2 st;
+	int r = rl_get_pit(vm, &st);
+
+	if (!r)
+		memcpy(old->channels, st.channels, sizeof(old->channels));
+	return r;
+}
+
+static int vm_set_pit1(struct rl_vm *vm, const struct kvm_pit_state *old)
+{
+	struct kvm_pit_state2 st = {};
+
+	memcpy(st.channels, old->channels, sizeof(old->channels));
+	return rl_set_pit(vm, &st);
+}
+
 static int vm_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
 {
 	return rl_irq_line(vm, level);
@@ -487,6 +538,10 @@ RL_IOC_FN(rl_get_pit)
 RL_IOC_FN(rl_set_pit)
 RL_IOC_FN(rl_get_clock)
 RL_IOC_FN(rl_set_clock)
+RL_IOC_FN(rl_coalesced_add)
+RL_IOC_FN(rl_coalesced_del)
+RL_IOC_FN(vm_get_pit1)
+RL_IOC_FN(vm_set_pit1)
 RL_IOC_FN(vm_irq_line)
 RL_IOC_FN(vm_enable_cap)
 RL_IOC_FN(vm_set_identity_map)
@@ -499,6 +554,10 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_SET_USER_MEMORY_REGION, RL_IOC_IN, ioc_rl_set_memory_region },
 	{ KVM_GET_DIRTY_LOG, RL_IOC_IN, ioc_rl_get_dirty_log },
 	{ KVM_CLEAR_DIRTY_LOG, RL_IOC_IN, ioc_rl_clear_dirty_log },
+	{ KVM_SET_NR_MMU_PAGES, RL_IOC_RAW, vm_set_nr_mmu_pages },
+	{ KVM_GET_NR_MMU_PAGES, RL_IOC_RAW, vm_get_nr_mmu_pages },
+	{ KVM_REGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_add },
+	{ KVM_UNREGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_del },
 	{ KVM_SET_TSS_ADDR, RL_IOC_RAW, vm_set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR, RL_IOC_IN, ioc_vm_set_identity_map },
 	{ KVM_SET_BOOT_CPU_ID, RL_IOC_RAW, vm_set_boot_cpu },
@@ -507,6 +566,8 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_SET_IRQCHIP, RL_IOC_IN, ioc_rl_set_irqchip },
 	{ KVM_CREATE_PIT, RL_IOC_RAW, vm_create_pit1 },
 	{ KVM_CREATE_PIT2, RL_IOC_IN, ioc_vm_create_pit },
+	{ KVM_GET_PIT, RL_IOC_OUT, ioc_vm_get_pit1 },
+	{ KVM_SET_PIT, RL_IOC_IN, ioc_vm_set_pit1 },
 	{ KVM_GET_PIT2, RL_IOC_OUT, ioc_rl_get_pit },
 	{ KVM_SET_PIT2, RL_IOC_IN, ioc_rl_set_pit },
 	{ KVM_REINJECT_CONTROL, RL_IOC_RAW, vm_reinject_control },

@@ -37,6 +37,13 @@ struct rl_vm_clock {
 	u64 wall_clock_msr;
 };
 
+/* coalesced.c */
+struct rl_coalesced {
+	struct kvm_coalesced_mmio_ring *ring;	/* shared with user space: never trusted */
+	spinlock_t ring_lock;
+	struct list_head zones;		/* vm->slots_lock */
+};
+
 /*
  * [c] set at creation  [l] lock to write  [s] slots_lock to write, SRCU to read
  * [i] irq.lock to write, SRCU to read  [a] atomic
@@ -53,10 +60,12 @@ struct rl_vm {
 	struct rl_bus __rcu *bus[RL_NR_BUSES];	/* [s] */
 	struct rl_vcpu *vcpus[RL_MAX_VCPUS];	/* [l] filled in order, never emptied before destroy */
 	int nr_vcpus;			/* [l] store-release after vcpus[] */
+	struct rl_coalesced coalesced;
 	struct rl_irq irq;
 	struct rl_vm_clock clock;
 	bool dead;			/* [a] retired after a bug of ours */
 	u32 disabled_exits;		/* [l] KVM_X86_DISABLE_EXITS_* before the first vCPU */
+	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
 	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
 	bool exception_payload;		/* [l] */
@@ -77,6 +86,12 @@ void rl_vm_put(struct rl_vm *vm);	/* may sleep */
 void rl_vm_retire(struct rl_vm *vm, const char *why);
 struct rl_vcpu *rl_vcpu_by_id(struct rl_vm *vm, u32 id);
 int rl_check_extension(struct rl_vm *vm, long ext);	/* @vm NULL: of the system */
+
+/* coalesced.c */
+int rl_coalesced_init(struct rl_vm *vm);
+void rl_coalesced_destroy(struct rl_vm *vm);
+int rl_coalesced_add(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *where);
+int rl_coalesced_del(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *where);
 
 /* main.c: virtualization on with the first VM, off with the last */
 int rl_hw_get(void);

@@ -226,6 +226,43 @@ TEST(reinject_control)
 	vm_free(vm);
 }
 
+/* A PIT may come first, or alone: its ticks go nowhere. The old pair has no flags. */
+TEST(pit_without_irqchip)
+{
+	struct kvm_pit_config cfg = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	struct kvm_pit_state2 st2 = {};
+	struct kvm_pit_state st = {};
+	struct vm *vm = vm_new(0);
+
+	EXPECT_EQ(-ENXIO, kvm_try(vm->fd, KVM_GET_PIT, &st));
+	EXPECT_EQ(-ENXIO, kvm_try(vm->fd, KVM_SET_PIT, &st));
+	ASSERT_EQ(0, kvm_try(vm->fd, KVM_CREATE_PIT2, &cfg));
+	EXPECT_EQ(-EEXIST, kvm_try(vm->fd, KVM_CREATE_PIT2, &cfg));
+	EXPECT_EQ(-EEXIST, kvm_try(vm->fd, KVM_CREATE_PIT, 0));
+	st.channels[2].count = 0x1234;
+	st.channels[2].mode = 3;
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_PIT, &st));
+	memset(&st, 0, sizeof(st));
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_GET_PIT, &st));
+	EXPECT_EQ(0x1234, st.channels[2].count);
+	EXPECT_EQ(3, st.channels[2].mode);
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_GET_PIT2, &st2));
+	EXPECT_EQ(0x1234, st2.channels[2].count);
+	EXPECT_EQ(-EFAULT, kvm_try(vm->fd, KVM_SET_PIT, 8));
+	vm_free(vm);
+}
+
+TEST(mmu_pages)
+{
+	struct vm *vm = vm_new(0);
+
+	NEEDS(KVM_CAP_MMU_SHADOW_CACHE_CONTROL);
+	EXPECT_EQ(-EINVAL, kvm_try(vm->fd, KVM_SET_NR_MMU_PAGES, 63));
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_NR_MMU_PAGES, 1000));
+	EXPECT_EQ(1000, kvm_try(vm->fd, KVM_GET_NR_MMU_PAGES, 0));
+	vm_free(vm);
+}
+
 /* A VM's own TSC frequency is that of the vCPUs that come after. */
 TEST_F(caps, vm_tsc_khz)
 {

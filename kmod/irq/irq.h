@@ -65,7 +65,7 @@ int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->
 int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);	/* vCPUs reached, EINVAL */
 int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);
 int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
-/* vm->lock held; EEXIST, ENOENT without an irqchip, ENOSPC, ENOMEM */
+/* vm->lock held; EEXIST, ENOSPC, ENOMEM. Without an irqchip its ticks go nowhere. */
 int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);
 int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);	/* these three: ENXIO */
 int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st);

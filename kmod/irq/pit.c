@@ -422,8 +422,6 @@ int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
 
 	if (vm->irq.pit)
 		return -EEXIST;
-	if (!rl_irqchip_in_kernel(&vm->irq))
-		return -ENOENT;
 	pit = kzalloc(sizeof(*pit), GFP_KERNEL_ACCOUNT);
 	if (!pit)
 		return -ENOMEM;
