@@ -32,12 +32,20 @@ struct rl_bus {
 	struct rcu_head rcu;
 	int nr;
 	int nr_ioeventfds;
+	int hint;		/* where the last access landed, racy and harmless */
 	struct bus_entry ent[];
 };
 
 /* Stands in for a device that is gone. */
 static const struct rl_bus_dev_ops nobody_ops;
 static struct rl_bus_dev nobody = { &nobody_ops };
+
+/* Is @i the last entry that starts at or below @addr? */
+static __always_inline bool bus_is_at(const struct rl_bus *bus, int i, gpa_t addr)
+{
+	return (i < 0 || bus->ent[i].addr <= addr) &&
+	       (i + 1 == bus->nr || bus->ent[i + 1].addr > addr);
+}
 
 /* The last entry that starts at or below @addr, or -1. */
 static __always_inline int bus_find(const struct rl_bus *bus, gpa_t addr)
@@ -75,9 +83,13 @@ static __always_inline int bus_match(const struct rl_bus *bus, int i, gpa_t addr
 static __always_inline int bus_access(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len,
 				      void *val, bool write)
 {
-	const struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
-	int i = bus_find(bus, addr);
+	struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
+	int i = READ_ONCE(bus->hint);
 
+	if (!bus_is_at(bus, i, addr)) {
+		i = bus_find(bus, addr);
+		WRITE_ONCE(bus->hint, i);
+	}
 	for (; (i = bus_match(bus, i, addr, len)) >= 0; i--) {
 		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
 
@@ -110,8 +122,10 @@ static struct rl_bus *bus_alloc(int nr)
 
 	/* User space chooses how many ioeventfds: kmalloc()'s limit is theirs. */
 	bus = kzalloc(struct_size(bus, ent, nr), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (bus)
+	if (bus) {
 		bus->nr = nr;
+		bus->hint = -1;
+	}
 	return bus;
 }
 

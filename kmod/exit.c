@@ -61,7 +61,7 @@ static int debug_exit(struct rl_vcpu *vcpu, u8 vector, u64 dr6)
 
 	run->exit_reason = KVM_EXIT_DEBUG;
 	run->debug.arch.exception = vector;
-	run->debug.arch.pc = rl_linear_rip(vcpu);
+	run->debug.arch.pc = rl_ops->linear_rip(vcpu);
 	run->debug.arch.dr6 = dr6 | DR6_RESERVED;
 	run->debug.arch.dr7 = vcpu->guest_debug_dr7;
 	return RL_EXIT_USER;
@@ -195,8 +195,10 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 	case RL_EXIT_NONE:
 		return true;
 	case RL_EXIT_FAULT:
-		return rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access) ||
-		       rl_emulate_fast(vcpu);
+		if (vcpu->exit.fault.access & RL_ACC_PRESENT &&
+		    rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access))
+			return true;
+		return rl_emulate_fast(vcpu);
 	case RL_EXIT_INTR_WINDOW:
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:
@@ -281,7 +283,7 @@ static int exit_io(struct rl_vcpu *vcpu)
 		return RL_RESUME;
 	}
 	if (!vcpu->exit.io.in)
-		memcpy(vcpu->pio_data, &val, vcpu->exit.io.size);
+		*(u32 *)vcpu->pio_data = val & (u32)(~0u >> (32 - 8 * vcpu->exit.io.size));
 	vcpu->complete = vcpu->exit.io.in ? complete_in : complete_out;
 	return rl_pio_user(vcpu, vcpu->exit.io.port, vcpu->exit.io.size,
 			   vcpu->exit.io.in, 1);
@@ -384,7 +386,7 @@ static int exit_dr(struct rl_vcpu *vcpu)
 	 * have them without exits until it is next scheduled out.
 	 */
 	if (!vcpu->guest_debug && !(vcpu->dr7 & RL_DR7_GD)) {
-		vcpu->own_debug = true;
+		vcpu->own_debug = vcpu->debug_wanted = true;
 		rl_ops->update_debug(vcpu);
 		return RL_RESUME;
 	}
@@ -595,7 +597,10 @@ int rl_handle_exit(struct rl_vcpu *vcpu)
 int rl_complete_user_exit(struct rl_vcpu *vcpu)
 {
 	int (*complete)(struct rl_vcpu *vcpu) = vcpu->complete;
+	int r;
 
 	vcpu->complete = NULL;
-	return complete(vcpu);
+	r = complete(vcpu);
+	vcpu->rip_watched = false;
+	return r;
 }

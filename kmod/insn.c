@@ -103,7 +103,6 @@ int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
 {
 	struct kvm_run *run = vcpu->run;
 
-	vcpu->user_rip = rl_linear_rip(vcpu);
 	vcpu->pio.port = port;
 	vcpu->pio.size = size;
 	vcpu->pio.in = in;
@@ -117,27 +116,35 @@ int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
 	return RL_EXIT_USER;
 }
 
-/*
- * User space set RIP while an access was its to finish: the instruction it
- * belonged to is no longer the current one.
+/**
+ * rl_watch_rip() - User space is about to write registers
+ * @vcpu: the vCPU
+ *
+ * If an access is user space's to finish, RIP tells at the end whether the
+ * instruction that it belongs to is still the current one.
  */
+void rl_watch_rip(struct rl_vcpu *vcpu)
+{
+	if (!vcpu->complete || vcpu->rip_watched)
+		return;
+	vcpu->user_rip = rl_ops->linear_rip(vcpu);
+	vcpu->rip_watched = true;
+}
+
 bool rl_user_moved_rip(struct rl_vcpu *vcpu)
 {
-	return rl_linear_rip(vcpu) != vcpu->user_rip;
+	return unlikely(vcpu->rip_watched) && rl_ops->linear_rip(vcpu) != vcpu->user_rip;
 }
 
 static int mmio_user(struct rl_vcpu *vcpu, const struct mmio_piece *p, bool write)
 {
 	struct kvm_run *run = vcpu->run;
 
-	vcpu->user_rip = rl_linear_rip(vcpu);
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = p->gpa;
 	run->mmio.len = p->len;
 	run->mmio.is_write = write;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (write)
-		memcpy(run->mmio.data, p->data, p->len);
+	*(u64 *)run->mmio.data = write ? p->val & ~0ull >> (64 - 8 * p->len) : 0;
 	return RL_EXIT_USER;
 }
 
@@ -337,25 +344,30 @@ out:
 	return ok;
 }
 
-/* @mode and @rip are all that decoding needs. */
-static void load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+/* All that decoding needs; the linear address of RIP. */
+static gva_t load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 {
+	struct rl_seg *cs = &e->seg[RL_SEG_CS];
+
 	rl_need_reg(vcpu, RL_REG_RSP);
 	e->rip = rl_rip_read(vcpu);
 	e->rflags = rl_rflags_read(vcpu);
-	rl_ops->read_seg(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
+	rl_ops->read_seg(vcpu, cs, RL_SEG_CS);
 	e->seg_valid = BIT(RL_SEG_CS);
-	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, e->seg[RL_SEG_CS].attr);
+	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, cs->attr);
+	return e->mode == RL_MODE_LONG64 ? e->rip : (u32)(cs->base + e->rip);
 }
 
 /*
  * The fault's address is where the store begins, rather than where its second
- * page does?
+ * page does? There, less of the store is left than all of it.
  */
 static bool store_begins_at(struct rl_vcpu *vcpu, struct rl_emul *e, gpa_t gpa)
 {
 	struct rl_seg seg = { .base = 0 };
 
+	if ((gpa & ~PAGE_MASK) >= e->size)
+		return true;
 	if (e->mode != RL_MODE_LONG64 || e->ea_seg == RL_SEG_FS || e->ea_seg == RL_SEG_GS)
 		rl_ops->read_seg(vcpu, &seg, e->ea_seg);
 	return !((seg.base + e->ea - gpa) & ~PAGE_MASK);
@@ -367,7 +379,6 @@ static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
 	struct rl_emul *e = &in->e;
 	enum rl_emul_result res;
 
-	load_decode_context(vcpu, e);
 	res = rl_emul_decode_store(e);
 	if (res != RL_EMUL_OK)
 		return res;
@@ -376,7 +387,7 @@ static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
 	if (!rl_mmio_write(vcpu, gpa, e->size, &e->src)) {
 		in->writes[0].gpa = gpa;
 		in->writes[0].len = e->size;
-		memcpy(in->writes[0].data, &e->src, sizeof(e->src));
+		in->writes[0].val = e->src;
 		in->nr_writes = 1;
 	}
 	rl_rip_write(vcpu, e->next_rip);
@@ -419,10 +430,10 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	if (!in || exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
 	    rl_rflags_read(vcpu) & X86_EFLAGS_TF)
 		return false;
-	linear = rl_linear_rip(vcpu);
-	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(in->e.insn))
-		return false;
 	e = &in->e;
+	linear = load_decode_context(vcpu, e);
+	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(e->insn))
+		return false;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
 		goto out;
@@ -474,7 +485,7 @@ static int known_length(struct rl_vcpu *vcpu, u64 code)
  */
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 {
-	gva_t linear = rl_linear_rip(vcpu);
+	gva_t linear = rl_ops->linear_rip(vcpu);
 	struct rl_insn *in;
 	u64 code = 0;
 	hva_t hva;

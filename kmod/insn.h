@@ -11,6 +11,7 @@ bool rl_emulation_begun(struct rl_vcpu *vcpu);
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
 void rl_insn_free(struct rl_vcpu *vcpu);
 int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count);
+void rl_watch_rip(struct rl_vcpu *vcpu);
 bool rl_user_moved_rip(struct rl_vcpu *vcpu);
 int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror);
 

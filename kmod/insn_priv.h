@@ -12,7 +12,10 @@
 struct mmio_piece {
 	gpa_t gpa;
 	u8 len;
-	u8 data[8];
+	union {
+		u8 data[8];
+		u64 val;
+	};
 };
 
 struct rl_insn {

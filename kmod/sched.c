@@ -24,6 +24,7 @@
 #include <linux/sched/stat.h>
 #include <linux/smp.h>
 #include <asm/debugreg.h>
+#include <asm/kvm_para.h>
 
 #include "cpu/cpu.h"
 #include "vcpu.h"
@@ -37,14 +38,22 @@ MODULE_PARM_DESC(halt_poll_ns, "longest time a halted vCPU polls before it sleep
 
 static void on_cpu(struct rl_vcpu *vcpu, int cpu)
 {
+	struct rl_pvclock *pv = &vcpu->pv;
+	u64 host = rdtsc();
+
 	vcpu->cpu = cpu;
 	rl_ops->vcpu_load(vcpu, cpu);
-	rl_clock_load(vcpu, cpu);
+	if (unlikely(pv->last_cpu != cpu || host < pv->last_host_tsc))
+		rl_clock_moved(vcpu, cpu, host);
+	if (pv->steal_msr & KVM_MSR_ENABLED)
+		rl_steal_load(vcpu);
 }
 
 static void off_cpu(struct rl_vcpu *vcpu)
 {
-	rl_clock_put(vcpu);
+	vcpu->pv.last_host_tsc = rdtsc();
+	if (vcpu->pv.steal_msr & KVM_MSR_ENABLED)
+		rl_steal_put(vcpu);
 	rl_ops->vcpu_put(vcpu);
 	vcpu->cpu = -1;
 }
@@ -78,22 +87,14 @@ void rl_sched_exit(struct rl_vcpu *vcpu)
 	put_pid(rcu_dereference_protected(vcpu->pid, true));
 }
 
-/* The DR7 that counts while the guest runs. */
-static unsigned long effective_dr7(struct rl_vcpu *vcpu)
-{
-	return vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr7 : vcpu->dr7;
-}
-
 /**
- * rl_debug_enter() - The guest's or its debugger's DR0-3 into the CPU, if any are in use
- * @vcpu: the vCPU
+ * rl_debug_load() - The guest's or its debugger's DR0-3 into the CPU
+ * @vcpu: the vCPU, with ->debug_wanted
  *
- * Context: preemption off until rl_debug_leave(). DR7 is the backend's.
+ * Context: preemption off until rl_debug_put(). DR7 is the backend's.
  */
-void rl_debug_enter(struct rl_vcpu *vcpu)
+void rl_debug_load(struct rl_vcpu *vcpu)
 {
-	if (likely(!vcpu->own_debug && !(effective_dr7(vcpu) & RL_DR7_ENABLES)))
-		return;
 	vcpu->debug_loaded = true;
 	set_debugreg(0, 7);
 	set_debugreg(vcpu->eff_db[0], 0);
@@ -103,10 +104,8 @@ void rl_debug_enter(struct rl_vcpu *vcpu)
 }
 
 /* What the guest did to its debug registers is kept, the host's breakpoints are back. */
-void rl_debug_leave(struct rl_vcpu *vcpu)
+void rl_debug_put(struct rl_vcpu *vcpu)
 {
-	if (likely(!vcpu->debug_loaded))
-		return;
 	vcpu->debug_loaded = false;
 	if (vcpu->own_debug) {
 		vcpu->own_debug = false;

@@ -202,7 +202,8 @@ static void fast_requests(struct rl_vcpu *vcpu)
 static void enter_guest(struct rl_vcpu *vcpu)
 {
 	rl_fpu_enter(vcpu);
-	rl_debug_enter(vcpu);
+	if (unlikely(vcpu->debug_wanted))
+		rl_debug_load(vcpu);
 	current->flags |= PF_VCPU;
 	for (;;) {
 		local_irq_disable();
@@ -241,7 +242,8 @@ out:
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 	current->flags &= ~PF_VCPU;
-	rl_debug_leave(vcpu);
+	if (unlikely(vcpu->debug_loaded))
+		rl_debug_put(vcpu);
 	rl_fpu_leave(vcpu);
 }
 
@@ -337,7 +339,7 @@ static void publish_run(struct rl_vcpu *vcpu)
 
 	run->if_flag = !!(rl_rflags_read(vcpu) & X86_EFLAGS_IF);
 	run->flags = 0;
-	run->cr8 = rl_get_cr8(vcpu);
+	run->cr8 = rl_lapic_get_cr8(vcpu);
 	run->apic_base = rl_lapic_base(vcpu);
 	run->ready_for_interrupt_injection = vcpu->lapic || user_may_inject(vcpu);
 }

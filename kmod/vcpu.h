@@ -62,6 +62,7 @@ struct rl_fpu {
 	struct xregs_state *state;	/* standard format, 64-byte aligned, size rl_xsave_size */
 	u64 xcr0;			/* guest's XCR0 */
 	bool loaded;			/* state is in this CPU's registers */
+	bool xcr0_loaded;		/* and so is xcr0 */
 };
 
 /* kvmclock and steal time, owned by cpu/clock.c. */
@@ -96,7 +97,8 @@ struct rl_vcpu {
 	void *pio_data;			/* second page of the mapping */
 	struct rl_exit exit;		/* the last one */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
-	gva_t user_rip;			/* linear RIP at that exit */
+	bool rip_watched;		/* user space wrote registers since: */
+	gva_t user_rip;			/* linear RIP before it did */
 	u32 pending_exit;		/* KVM_EXIT_* that RL_REQ_EXIT_USER is about */
 	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
@@ -113,7 +115,8 @@ struct rl_vcpu {
 	unsigned long db[4];		/* guest's DR0-DR3 */
 	unsigned long dr6, dr7;
 	unsigned long eff_db[4];	/* what the hardware gets: guest's or debugger's */
-	bool debug_loaded;		/* the CPU holds eff_db */
+	bool debug_wanted;		/* the CPU has to hold eff_db while the guest runs */
+	bool debug_loaded;		/* it does */
 	bool own_debug;			/* guest moves DRs without exits for now */
 	u32 guest_debug;		/* KVM_GUESTDBG_* */
 	unsigned long guest_debug_dr7;
@@ -280,8 +283,8 @@ bool rl_vcpu_wake(struct rl_vcpu *vcpu);
 void rl_vcpu_block(struct rl_vcpu *vcpu);
 void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu);
 bool rl_vcpu_runnable(struct rl_vcpu *vcpu);
-void rl_debug_enter(struct rl_vcpu *vcpu);
-void rl_debug_leave(struct rl_vcpu *vcpu);
+void rl_debug_load(struct rl_vcpu *vcpu);
+void rl_debug_put(struct rl_vcpu *vcpu);
 void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait);
 
 /* event.c: exceptions, interrupts and NMIs into the guest */

@@ -68,6 +68,8 @@ struct rl_vendor_ops {
 	void (*set_seg)(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
 	/* The same as the emulator wants it, in a few instructions; @reg not TR. [i]/[l] */
 	void (*read_seg)(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
+	/* RIP with the base of CS, as the mode has it. [i]/[l] */
+	gva_t (*linear_rip)(struct rl_vcpu *vcpu);
 	int (*get_cpl)(struct rl_vcpu *vcpu);
 	void (*get_dt)(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 	void (*set_dt)(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);

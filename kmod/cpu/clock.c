@@ -397,19 +397,19 @@ out:
 }
 
 /**
- * rl_clock_load() - The vCPU comes onto a CPU
+ * rl_clock_moved() - The slow half of rl_clock_load()
  * @vcpu: the vCPU
  * @cpu: this one
+ * @host: its TSC
  *
- * Context: preemption off, after ops->vcpu_load().
+ * Another CPU than last time, or one whose TSC is behind, as after the host's
+ * sleep: never backwards for the guest.
  */
-void rl_clock_load(struct rl_vcpu *vcpu, int cpu)
+void rl_clock_moved(struct rl_vcpu *vcpu, int cpu, u64 host)
 {
 	struct rl_pvclock *pv = &vcpu->pv;
-	u64 host = rdtsc();
 
-	/* A CPU whose TSC is behind, or a host that slept: never backwards for the guest. */
-	if (unlikely(host < pv->last_host_tsc)) {
+	if (host < pv->last_host_tsc) {
 		set_offset(vcpu, vcpu->tsc_offset + scale_tsc(vcpu, pv->last_host_tsc) -
 				 scale_tsc(vcpu, host));
 		rl_ops->update_tsc(vcpu);
@@ -419,19 +419,23 @@ void rl_clock_load(struct rl_vcpu *vcpu, int cpu)
 	    (!vcpu->vm->clock.stable || check_tsc_unstable()) && pv->last_cpu != cpu)
 		rl_request(vcpu, RL_REQ_CLOCK);
 	pv->last_cpu = cpu;
-	if (pv->steal_msr & KVM_MSR_ENABLED)
+}
+
+/* The thread waited for a CPU since the guest was last told, or its page says so? */
+void rl_steal_load(struct rl_vcpu *vcpu)
+{
+	if (run_delay() != vcpu->pv.last_run_delay || vcpu->pv.steal_preempted)
 		rl_request(vcpu, RL_REQ_STEAL);
 }
 
 /* The vCPU leaves its CPU; when it would rather run, its guest may want to know. */
-void rl_clock_put(struct rl_vcpu *vcpu)
+void rl_steal_put(struct rl_vcpu *vcpu)
 {
 	struct rl_pvclock *pv = &vcpu->pv;
 	const u8 preempted = KVM_VCPU_PREEMPTED;
 	int idx;
 
-	pv->last_host_tsc = rdtsc();
-	if (!(pv->steal_msr & KVM_MSR_ENABLED) || !vcpu->preempted || pv->steal_preempted)
+	if (!vcpu->preempted || pv->steal_preempted)
 		return;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (!rl_guest_write_atomic(vcpu->vm, steal_gpa(vcpu) +

@@ -89,7 +89,6 @@ void rl_update_dr(struct rl_vcpu *vcpu);
 /* RFLAGS as the guest set them: without the TF of KVM_GUESTDBG_SINGLESTEP, and back. */
 unsigned long rl_get_rflags(struct rl_vcpu *vcpu);
 void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags);
-gva_t rl_linear_rip(struct rl_vcpu *vcpu);
 
 /* events.c */
 int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev);
@@ -147,8 +146,9 @@ int rl_set_clock(struct rl_vm *vm, const struct kvm_clock_data *data);
 int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz);
 int rl_vm_set_tsc_khz(struct rl_vm *vm, unsigned long khz);	/* of vCPUs to come */
 int rl_kvmclock_ctrl(struct rl_vcpu *vcpu);	/* KVM_KVMCLOCK_CTRL */
-void rl_clock_load(struct rl_vcpu *vcpu, int cpu);	/* from rl_vcpu_load, [p] */
-void rl_clock_put(struct rl_vcpu *vcpu);
+void rl_clock_moved(struct rl_vcpu *vcpu, int cpu, u64 host);	/* these three: [p] */
+void rl_steal_load(struct rl_vcpu *vcpu);
+void rl_steal_put(struct rl_vcpu *vcpu);
 void rl_clock_update(struct rl_vcpu *vcpu);	/* on RL_REQ_CLOCK, may sleep */
 void rl_steal_update(struct rl_vcpu *vcpu);	/* on RL_REQ_STEAL, may sleep */
 

@@ -90,8 +90,13 @@ void rl_dr_fault(struct rl_vcpu *vcpu, int vector)
 
 void rl_update_dr(struct rl_vcpu *vcpu)
 {
-	if (!(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))
+	unsigned long dr7 = vcpu->guest_debug_dr7;
+
+	if (!(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP)) {
 		memcpy(vcpu->eff_db, vcpu->db, sizeof(vcpu->eff_db));
+		dr7 = vcpu->dr7;
+	}
+	vcpu->debug_wanted = vcpu->own_debug || dr7 & RL_DR7_ENABLES;
 	rl_ops->update_debug(vcpu);
 }
 
@@ -116,16 +121,6 @@ int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg)
 	return 0;
 }
 
-gva_t rl_linear_rip(struct rl_vcpu *vcpu)
-{
-	struct rl_seg cs;
-
-	rl_ops->read_seg(vcpu, &cs, RL_SEG_CS);
-	if (vcpu->efer & EFER_LMA && cs.attr & RL_SEG_ATTR_L)
-		return rl_rip_read(vcpu);
-	return (u32)(cs.base + rl_rip_read(vcpu));
-}
-
 unsigned long rl_get_rflags(struct rl_vcpu *vcpu)
 {
 	unsigned long rflags = rl_rflags_read(vcpu);
@@ -138,7 +133,7 @@ unsigned long rl_get_rflags(struct rl_vcpu *vcpu)
 void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags)
 {
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP &&
-	    vcpu->step_rip == rl_linear_rip(vcpu))
+	    vcpu->step_rip == rl_ops->linear_rip(vcpu))
 		rflags |= X86_EFLAGS_TF;
 	rl_rflags_write(vcpu, rflags | X86_EFLAGS_FIXED);
 }
@@ -176,7 +171,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 					 ~DR7_GD_BIT) | DR7_ONES;
 	}
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
-		vcpu->step_rip = rl_linear_rip(vcpu);
+		vcpu->step_rip = rl_ops->linear_rip(vcpu);
 	rl_set_rflags(vcpu, rflags);
 	rl_update_dr(vcpu);
 	rl_ops->update_intercepts(vcpu);

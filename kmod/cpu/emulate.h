@@ -141,6 +141,7 @@ struct rl_emul_fault {
 #define RL_SHADOW_MOV_SS	2
 
 #define RL_INSN_MAX		15
+#define RL_NO_GPR		16
 
 struct rl_emul {
 	/* Inputs, the first three set once; @rip, @rflags, @cpl and *@regs are outputs too */
@@ -155,7 +156,7 @@ struct rl_emul {
 	u8 fetched;		/* valid bytes in @insn */
 	bool mov_only;		/* anything but MOV is UNHANDLED */
 	u8 seg_valid;		/* a bit per current member of @seg: 0 after the guest ran */
-	u8 insn[RL_INSN_MAX + 1];
+	u8 insn[RL_INSN_MAX + 1] __attribute__((aligned(8)));
 
 	/* Results, valid after RL_EMUL_OK */
 	u8 insn_len;		/* also after rl_emul_decode() */
@@ -184,6 +185,13 @@ struct rl_emul {
 	u8 rex;			/* REX prefix, 0: none */
 	u8 opsize, adsize;	/* in bytes, as prefixes and mode have it */
 	u8 size;		/* of the operands: @opsize, or 1 */
+	u8 base, index, scale;	/* of the address; RL_NO_GPR: none */
+	u64 disp;
+	struct rl_emul_store {	/* what rl_emul_decode_store() saw last */
+		u64 code[2];
+		u64 disp, imm;
+		u8 mode, len, size, reg, base, index, scale, adsize, ea_seg;
+	} last;
 };
 
 /**

@@ -136,15 +136,16 @@ static enum rl_emul_result decode_mem16(struct rl_emul *e, unsigned int *pos)
 	u64 disp = 0;
 
 	if (e->mod == 0 && rm == 6)
-		return next_signed(e, pos, 2, &e->ea);
+		return next_signed(e, pos, 2, &e->disp);
 	if (e->mod) {
 		r = next_signed(e, pos, e->mod, &disp);
 		if (r)
 			return r;
 	}
-	e->ea = e->regs[base[rm]] + disp;
+	e->disp = disp;
+	e->base = base[rm];
 	if (rm < 4)
-		e->ea += e->regs[rm & 1 ? REG_DI : REG_SI];
+		e->index = rm & 1 ? REG_DI : REG_SI;
 	if (base[rm] == REG_BP && e->ea_seg == RL_SEG_DS && !e->seg_override)
 		e->ea_seg = RL_SEG_SS;
 	return RL_EMUL_OK;
@@ -156,8 +157,8 @@ static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigne
 {
 	unsigned int base = modrm & 7;
 	enum rl_emul_result r;
-	u64 ea = 0, disp;
 
+	e->disp = 0;
 	if (base == 4) {
 		unsigned int index;
 		u8 sib;
@@ -166,29 +167,23 @@ static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigne
 		if (r)
 			return r;
 		index = (sib >> 3 & 7) | (rex & 2) << 2;
-		if (index != 4)
-			ea = e->regs[index] << (sib >> 6);
+		if (index != 4) {
+			e->index = index;
+			e->scale = sib >> 6;
+		}
 		base = sib & 7;
 		e->ea_sp = base == 4 && !(rex & 1);
 	} else if (modrm < 0x40 && base == 5) {
 		e->rip_relative = rl_em_long(e);
 	}
-	if (modrm < 0x40 && base == 5) {
-		r = next_signed(e, pos, 4, &disp);
-		e->ea = ea + disp;
-		return r;
-	}
+	if (modrm < 0x40 && base == 5)
+		return next_signed(e, pos, 4, &e->disp);
 	base |= (rex & 1) << 3;
-	ea += e->regs[base];
+	e->base = base;
 	if ((base & 0xe) == 4 && !e->seg_override)	/* SP or BP */
 		e->ea_seg = RL_SEG_SS;
-	if (modrm >= 0x40) {
-		r = next_signed(e, pos, modrm < 0x80 ? 1 : 4, &disp);
-		if (r)
-			return r;
-		ea += disp;
-	}
-	e->ea = ea;
+	if (modrm >= 0x40)
+		return next_signed(e, pos, modrm < 0x80 ? 1 : 4, &e->disp);
 	return RL_EMUL_OK;
 }
 
@@ -217,7 +212,7 @@ static noinline enum rl_emul_result decode_imm(struct rl_emul *e, u32 flags)
 		break;
 	case IMM_MOFFS:
 		e->mod = 0;
-		r = next_signed(e, &pos, e->adsize, &e->ea);
+		r = next_signed(e, &pos, e->adsize, &e->disp);
 		break;
 	default: /* IMM_FAR */
 		r = next_signed(e, &pos, e->opsize, &e->imm);
@@ -270,6 +265,26 @@ static noinline const struct rl_opcode *opcode_0f3x(const struct rl_emul *e, u8 
 	return &opcode_0f38;
 }
 
+/* Where the next instruction is, and what memory this one addresses, if any. */
+static __always_inline void finish_address(struct rl_emul *e)
+{
+	e->next_rip = e->rip + e->insn_len;
+	if (e->mod != 3) {
+		e->ea = e->disp;
+		if (e->base != RL_NO_GPR)
+			e->ea += e->regs[e->base];
+		if (e->index != RL_NO_GPR)
+			e->ea += e->regs[e->index] << e->scale;
+		if (e->rip_relative)
+			e->ea += e->next_rip;
+	}
+	if (unlikely(e->adsize != 8)) {
+		e->ea &= e->adsize == 4 ? 0xffffffff : 0xffff;
+		if (e->mode != RL_MODE_LONG64)
+			e->next_rip = (u32)e->next_rip;
+	}
+}
+
 static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 {
 	unsigned int pos = 0, rex = 0, mode = e->mode;
@@ -285,6 +300,8 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 	e->ea_sp = false;
 	e->rip_relative = false;
 	e->mod = 3;
+	e->base = RL_NO_GPR;
+	e->index = RL_NO_GPR;
 	e->ea_seg = RL_SEG_DS;
 	e->adsize = default_adsize[mode];
 
@@ -369,14 +386,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 		if (r)
 			return r;
 	}
-	e->next_rip = e->rip + e->insn_len;
-	if (e->rip_relative)
-		e->ea += e->next_rip;
-	if (unlikely(e->adsize != 8)) {
-		e->ea &= e->adsize == 4 ? 0xffffffff : 0xffff;
-		if (mode != RL_MODE_LONG64)
-			e->next_rip = (u32)e->next_rip;
-	}
+	finish_address(e);
 	return RL_EMUL_OK;
 }
 
@@ -502,7 +512,55 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	return RL_EMUL_OK;
 }
 
-enum rl_emul_result rl_emul_decode_store(struct rl_emul *e)
+/* A driver's store is mostly the one before again, with other values in its registers. */
+static void remember_store(struct rl_emul *e)
+{
+	struct rl_emul_store *last = &e->last;
+	u32 src = e->flags & OP_SRC;
+
+	last->len = 0;
+	/* AH and its like, and RIP as a base, are not worth a case below. */
+	if (e->rip_relative || (src != SRC_IMM && src != SRC_REG && src != SRC_ACC) ||
+	    (src == SRC_REG && e->size == 1 && !e->rex && e->reg >= REG_SP))
+		return;
+	memcpy(last->code, e->insn, sizeof(last->code));
+	last->disp = e->disp;
+	last->imm = e->imm;
+	last->mode = e->mode;
+	last->len = e->insn_len;
+	last->size = e->size;
+	last->reg = src == SRC_IMM ? RL_NO_GPR : src == SRC_ACC ? REG_AX : e->reg;
+	last->base = e->base;
+	last->index = e->index;
+	last->scale = e->scale;
+	last->adsize = e->adsize;
+	last->ea_seg = e->ea_seg;
+}
+
+static __always_inline bool recall_store(struct rl_emul *e)
+{
+	const struct rl_emul_store *last = &e->last;
+	const u64 *code = (const u64 *)e->insn;
+
+	if (code[0] != last->code[0] || code[1] != last->code[1] || e->mode != last->mode ||
+	    !last->len)
+		return false;
+	e->insn_len = last->len;
+	e->size = last->size;
+	e->mod = 0;
+	e->disp = last->disp;
+	e->base = last->base;
+	e->index = last->index;
+	e->scale = last->scale;
+	e->rip_relative = false;
+	e->adsize = last->adsize;
+	e->ea_seg = last->ea_seg;
+	finish_address(e);
+	e->src = last->reg == RL_NO_GPR ? last->imm : e->regs[last->reg] & rl_em_mask(e->size);
+	return true;
+}
+
+static noinline enum rl_emul_result decode_store(struct rl_emul *e)
 {
 	enum rl_emul_result r = decode(e);
 
@@ -511,5 +569,12 @@ enum rl_emul_result rl_emul_decode_store(struct rl_emul *e)
 	if (e->exec != rl_em_mov || e->mod == 3 || e->lock || (e->flags & OP_CHECKS) ||
 	    (e->flags & OP_DST) != DST_RM || (e->flags & OP_SRC) == SRC_RM)
 		return RL_EMUL_UNHANDLED;
-	return load_src(e, e->flags);
+	r = load_src(e, e->flags);
+	remember_store(e);
+	return r;
+}
+
+enum rl_emul_result rl_emul_decode_store(struct rl_emul *e)
+{
+	return recall_store(e) ? RL_EMUL_OK : decode_store(e);
 }

@@ -17,6 +17,7 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
+#include "../insn.h"
 #include "cpu_priv.h"
 
 #define CR0_RESET	(X86_CR0_CD | X86_CR0_NW | X86_CR0_ET)
@@ -299,6 +300,7 @@ int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs)
 	const u64 *r = (const u64 *)regs;
 	int i;
 
+	rl_watch_rip(vcpu);
 	for (i = 0; i < RL_NR_GPRS; i++)
 		rl_gpr_write(vcpu, regs_order[i], r[i]);
 	rl_rip_write(vcpu, regs->rip);
@@ -381,6 +383,7 @@ static int set_sregs_common(struct rl_vcpu *vcpu, const struct kvm_sregs *s)
 	if (!sregs_valid(vcpu, s) || rl_lapic_set_base(vcpu, s->apic_base, true))
 		return -EINVAL;
 
+	rl_watch_rip(vcpu);
 	rl_ops->set_dt(vcpu, &s->idt, true);
 	rl_ops->set_dt(vcpu, &s->gdt, false);
 	vcpu->cr2 = s->cr2;

@@ -55,8 +55,7 @@ u32 rl_xsave_area_size(u64 xcr0, bool compacted)
 /* The CPU is asked while it has it: QEMU's TCG lets the guest's XSETBV through. */
 u64 rl_xcr0_now(const struct rl_vcpu *vcpu)
 {
-	return vcpu->fpu.loaded && rl_xcr0_offered ? xgetbv(XCR_XFEATURE_ENABLED_MASK) :
-						     vcpu->fpu.xcr0;
+	return vcpu->fpu.xcr0_loaded ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : vcpu->fpu.xcr0;
 }
 
 /**
@@ -175,6 +174,9 @@ static void forget_x87_pointers(void)
  * rl_fpu_enter() - The guest's FPU and XCR0 into this CPU
  * @vcpu: the vCPU
  *
+ * Without CR4.OSXSAVE, whose writes exit, a guest can neither read XCR0 nor use
+ * what depends on it: the host's may stay.
+ *
  * What is restored was either saved from this CPU's registers or judged by
  * rl_set_xsave(), so that XRSTOR cannot fault.
  *
@@ -191,7 +193,8 @@ void rl_fpu_enter(struct rl_vcpu *vcpu)
 	if (mask) {
 		asm volatile("xrstor64 %0" : : "m" (*fpu->state), "a" ((u32)mask),
 			     "d" ((u32)(mask >> 32)) : "memory");
-		if (fpu->xcr0 != host_xcr0)
+		fpu->xcr0_loaded = vcpu->cr4 & X86_CR4_OSXSAVE;
+		if (fpu->xcr0_loaded && fpu->xcr0 != host_xcr0)
 			xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
 	} else {
 		asm volatile("fxrstor64 %0" : : "m" (fpu->state->i387));
@@ -211,9 +214,12 @@ void rl_fpu_leave(struct rl_vcpu *vcpu)
 	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
 
 	if (rl_xcr0_offered) {
-		fpu->xcr0 = rl_xcr0_now(vcpu);
-		if (fpu->xcr0 != host_xcr0)
-			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+		if (fpu->xcr0_loaded) {
+			fpu->xcr0 = rl_xcr0_now(vcpu);
+			if (fpu->xcr0 != host_xcr0)
+				xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+			fpu->xcr0_loaded = false;
+		}
 		if (use_xsaveopt)
 			asm volatile("xsaveopt64 %0" : "+m" (*fpu->state)
 				     : "a" (lo), "d" (hi) : "memory");
@@ -248,7 +254,7 @@ int rl_set_xcr0(struct rl_vcpu *vcpu, u64 xcr0)
 	    (avx512 && (avx512 != XFEATURE_MASK_AVX512 || !(xcr0 & XFEATURE_MASK_YMM))))
 		return 1;
 	vcpu->fpu.xcr0 = xcr0;
-	if (vcpu->fpu.loaded && rl_xcr0_offered)
+	if (vcpu->fpu.xcr0_loaded)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
 	return 0;
 }

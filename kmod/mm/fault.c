@@ -297,7 +297,7 @@ static bool fault_relax(struct rl_vm *vm, gfn_t gfn, u32 access)
  * rl_mmu_fault_fast() - A fault that needs no page: with interrupts off
  * @vcpu: the current vCPU
  * @gpa: guest physical address
- * @access: RL_ACC_*, with RL_ACC_PRESENT as the CPU said
+ * @access: RL_ACC_*, with RL_ACC_PRESENT: a translation was there
  *
  * Either the CPU used a translation that has more rights by now, or the page
  * was write-protected for the dirty log. The entry is present, so the host has
@@ -310,8 +310,6 @@ bool rl_mmu_fault_fast(struct rl_vcpu *vcpu, gpa_t gpa, u32 access)
 	struct rl_vm *vm = vcpu->vm;
 	bool fixed;
 
-	if (!(access & RL_ACC_PRESENT))
-		return false;
 	/* Its holder may wait for this CPU to leave the guest: only try. */
 	if (!spin_trylock(&vm->mmu.lock))
 		return false;

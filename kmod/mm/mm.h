@@ -32,6 +32,7 @@ struct rl_memslot {
 struct rl_memslots {
 	int nr;
 	int hint;			/* index of the last hit, racy and harmless */
+	int gap;			/* of the first slot behind the last miss, likewise */
 	struct rl_memslot *slot[];
 };
 

@@ -48,6 +48,11 @@ static bool slot_has(const struct rl_memslot *slot, gfn_t gfn)
 	return gfn - slot->base_gfn < slot->npages;
 }
 
+static gfn_t slot_end(const struct rl_memslot *slot)
+{
+	return slot->base_gfn + slot->npages;
+}
+
 /* Index of the first slot that begins behind @gfn. */
 static int slots_upper(const struct rl_memslots *slots, gfn_t gfn)
 {
@@ -63,20 +68,38 @@ static int slots_upper(const struct rl_memslots *slots, gfn_t gfn)
 	return lo;
 }
 
-/*
- * rl_slots_find() - The slot of @gfn in one array, or NULL
- */
-struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
+static noinline struct rl_memslot *slots_search(struct rl_memslots *slots, gfn_t gfn)
+{
+	int i = READ_ONCE(slots->gap);
+
+	/* Devices lie behind all memory, mostly. */
+	if (i && slot_end(slots->slot[i - 1]) <= gfn &&
+	    (i == slots->nr || slots->slot[i]->base_gfn > gfn))
+		return NULL;
+	i = slots_upper(slots, gfn);
+	if (!i || !slot_has(slots->slot[i - 1], gfn)) {
+		WRITE_ONCE(slots->gap, i);
+		return NULL;
+	}
+	WRITE_ONCE(slots->hint, i - 1);
+	return slots->slot[i - 1];
+}
+
+static __always_inline struct rl_memslot *slots_find(struct rl_memslots *slots, gfn_t gfn)
 {
 	int i = READ_ONCE(slots->hint);
 
 	if (likely(i < slots->nr) && likely(slot_has(slots->slot[i], gfn)))
 		return slots->slot[i];
-	i = slots_upper(slots, gfn) - 1;
-	if (i < 0 || !slot_has(slots->slot[i], gfn))
-		return NULL;
-	WRITE_ONCE(slots->hint, i);
-	return slots->slot[i];
+	return slots_search(slots, gfn);
+}
+
+/*
+ * rl_slots_find() - The slot of @gfn in one array, or NULL
+ */
+struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
+{
+	return slots_find(slots, gfn);
 }
 
 /* Does the slot have all of the large page, equally aligned on both sides? */
@@ -98,7 +121,7 @@ bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
  */
 struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn)
 {
-	return rl_slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
+	return slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
 }
 
 /**
@@ -113,7 +136,7 @@ struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn)
  */
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write)
 {
-	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
+	struct rl_memslot *slot = slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
 
 	if (!slot || (write && !rl_slot_writable(slot)))
 		return 0;

@@ -109,6 +109,16 @@ void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 	seg->attr = (s->attrib & 0xff) | (s->attrib & 0xf00) << 4;
 }
 
+gva_t svm_linear_rip(struct rl_vcpu *vcpu)
+{
+	const struct vmcb_seg *cs = &to_svm(vcpu)->vmcb->save.cs;
+	unsigned long rip = rl_rip_read(vcpu);
+
+	if (vcpu->efer & EFER_LMA && cs->attrib & SVM_SELECTOR_L_MASK)
+		return rip;
+	return (u32)(cs->base + rip);
+}
+
 void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);

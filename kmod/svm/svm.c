@@ -519,6 +519,7 @@ const struct rl_vendor_ops rl_svm_ops = {
 	.get_seg = svm_get_seg,
 	.set_seg = svm_set_seg,
 	.read_seg = svm_read_seg,
+	.linear_rip = svm_linear_rip,
 	.get_cpl = svm_get_cpl,
 	.get_dt = svm_get_dt,
 	.set_dt = svm_set_dt,

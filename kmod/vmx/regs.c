@@ -198,6 +198,15 @@ void vmx_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 		seg->attr &= ~RL_SEG_ATTR_P;
 }
 
+gva_t vmx_linear_rip(struct rl_vcpu *vcpu)
+{
+	unsigned long rip = rl_rip_read(vcpu);
+
+	if (vcpu->efer & EFER_LMA && read_ar(to_vmx(vcpu), RL_SEG_CS) & VMX_AR_L_MASK)
+		return rip;
+	return (u32)(vmcs_read(GUEST_CS_BASE) + rip);
+}
+
 /* SDM Vol 3C, "Guest Register State": SS.DPL is always the CPL. */
 int vmx_get_cpl(struct rl_vcpu *vcpu)
 {

@@ -223,6 +223,7 @@ void vmx_write_dirty_regs(struct vmx_vcpu *v);
 void vmx_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);
 void vmx_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 void vmx_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
+gva_t vmx_linear_rip(struct rl_vcpu *vcpu);
 int vmx_get_cpl(struct rl_vcpu *vcpu);
 void vmx_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 void vmx_set_dt(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);

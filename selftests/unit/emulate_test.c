@@ -1116,3 +1116,67 @@ TEST(nop_keeps_the_upper_half)
 	EXPECT_OK(0x48, 0x66, 0x05, 1, 0);		/* add $1,%ax */
 	EXPECT_EQ(m.regs[AX], 0xffffffffffff0000);
 }
+
+/* What a recalled store gives is what decoding it gives, whatever the registers are by then. */
+static void expect_same_store(const u8 *code, u8 mode)
+{
+	enum rl_emul_result first, again;
+	struct rl_emul *e = &m.e;
+	struct rl_emul fresh;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		e->mode = mode;
+		e->fetched = RL_INSN_MAX;
+		memcpy(e->insn, code, 16);
+		e->rip = CODE_BASE + 0x10 * i;
+		fresh = *e;
+		memset(&fresh.last, 0, sizeof(fresh.last));
+		first = rl_emul_decode_store(&fresh);
+		again = rl_emul_decode_store(e);
+		EXPECT_EQ(again, first);
+		if (first != RL_EMUL_OK)
+			continue;
+		EXPECT_EQ(e->ea, fresh.ea);
+		EXPECT_EQ(e->ea_seg, fresh.ea_seg);
+		EXPECT_EQ(e->size, fresh.size);
+		EXPECT_EQ(e->insn_len, fresh.insn_len);
+		EXPECT_EQ(e->next_rip, fresh.next_rip);
+		EXPECT(!((e->src ^ fresh.src) << (64 - 8 * e->size)));
+		for (int reg = 0; reg < 16; reg++)
+			m.regs[reg] = m.regs[reg] * 0x5851f42d4c957f2d + 0x14057b7ef767814f + reg;
+	}
+}
+
+TEST(a_store_is_recalled_with_new_registers)
+{
+	static const u8 codes[][16] = {
+		{ 0x89, 0x03 }, { 0x48, 0x89, 0x44, 0x8b, 0x10 }, { 0x88, 0x23 },
+		{ 0x40, 0x88, 0x23 }, { 0x41, 0x88, 0x5d, 0x7f }, { 0x66, 0x89, 0x05, 1, 2, 3, 4 },
+		{ 0xc7, 0x03, 1, 2, 3, 0x84 }, { 0x48, 0xc7, 0x03, 1, 2, 3, 0x84 },
+		{ 0xc6, 0x45, 0xfe, 0x80 }, { 0xa2, 1, 2, 3, 4, 5, 6, 7, 8 },
+		{ 0x66, 0xa3, 1, 0x90, 3, 4, 5, 6, 7, 8 }, { 0x64, 0x89, 0x4d, 0 },
+		{ 0x67, 0x89, 0x04, 0x24 }, { 0x89, 0x42, 0x80 }, { 0x89, 0x06, 0, 0x80 },
+		{ 0x36, 0x89, 0x40, 0x10 }, { 0x89, 0x04, 0x65, 0, 0, 0, 1 }, { 0x8b, 0x03 },
+	};
+	u64 seed = 88172645463325252;
+	u8 mode, code[16];
+	unsigned int i;
+	int n;
+
+	machine_init(&m, RL_MODE_LONG64);
+	for (mode = RL_MODE_REAL; mode <= RL_MODE_LONG64; mode++)
+		for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+			expect_same_store(codes[i], mode);
+	/* All kinds of prefixes, ModRM and SIB in front of and behind a MOV. */
+	for (n = 0; n < 200000; n++) {
+		for (i = 0; i < 16; i++) {
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
+			code[i] = seed >> 32;
+		}
+		code[seed % 3] = (const u8[]){ 0x88, 0x89, 0xc6, 0xc7, 0xa2, 0xa3 }[seed / 8 % 6];
+		expect_same_store(code, seed / 64 % 5);
+	}
+}
