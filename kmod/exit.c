@@ -118,18 +118,16 @@ static bool fast_msr(struct rl_vcpu *vcpu)
 	u32 index = vcpu->regs[RL_RCX];
 	u64 val;
 
-	if (!msr_is_fast(index, vcpu->exit.msr.write) || need_length(vcpu, true))
+	if (!msr_is_fast(index, vcpu->exit.msr.write) || need_length(vcpu, true) ||
+	    unlikely(rcu_access_pointer(vcpu->vm->msr_filter)))
 		return false;
+	/* What is refused is for exit_msr() to look at again. */
 	if (vcpu->exit.msr.write) {
-		if (rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false)) {
-			RL_GP(vcpu);
-			return true;
-		}
+		if (rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false))
+			return false;
 	} else {
-		if (rl_msr_get(vcpu, index, &val, false)) {
-			RL_GP(vcpu);
-			return true;
-		}
+		if (rl_msr_get(vcpu, index, &val, false))
+			return false;
 		set_edx_eax(vcpu, val);
 	}
 	rl_skip_insn(vcpu);
@@ -289,6 +287,41 @@ static int exit_io(struct rl_vcpu *vcpu)
 			   vcpu->exit.io.in, 1);
 }
 
+static int complete_msr(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
+	if (READ_ONCE(run->msr.error)) {
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	if (!vcpu->exit.msr.write)
+		set_edx_eax(vcpu, READ_ONCE(run->msr.data));
+	return skip(vcpu);
+}
+
+/* #GP, unless user space wants to carry out accesses that fail for this reason. */
+static int msr_failed(struct rl_vcpu *vcpu, u32 reason)
+{
+	struct kvm_run *run = vcpu->run;
+	bool write = vcpu->exit.msr.write;
+
+	if (!(READ_ONCE(vcpu->vm->user_msr_reasons) & reason)) {
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	run->exit_reason = write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR;
+	memset(&run->msr, 0, sizeof(run->msr));
+	run->msr.reason = reason;
+	run->msr.index = vcpu->regs[RL_RCX];
+	run->msr.data = write ? rl_edx_eax(vcpu) : 0;
+	vcpu->user_rip = rl_linear_rip(vcpu);
+	vcpu->complete = complete_msr;
+	return RL_EXIT_USER;
+}
+
 static int exit_msr(struct rl_vcpu *vcpu)
 {
 	u32 index = vcpu->regs[RL_RCX];
@@ -298,6 +331,8 @@ static int exit_msr(struct rl_vcpu *vcpu)
 	r = need_length(vcpu, false);
 	if (r)
 		return r < 0 ? r : RL_RESUME;
+	if (!rl_msr_allowed(vcpu, index, vcpu->exit.msr.write))
+		return msr_failed(vcpu, KVM_MSR_EXIT_REASON_FILTER);
 	if (vcpu->exit.msr.write) {
 		r = rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false);
 	} else {
@@ -308,9 +343,9 @@ static int exit_msr(struct rl_vcpu *vcpu)
 	if (r < 0)
 		return r;
 	if (r)
-		RL_GP(vcpu);
-	else
-		rl_skip_insn(vcpu);
+		return msr_failed(vcpu, r == RL_MSR_UNKNOWN ? KVM_MSR_EXIT_REASON_UNKNOWN :
+							      KVM_MSR_EXIT_REASON_INVAL);
+	rl_skip_insn(vcpu);
 	return RL_RESUME;
 }
 

@@ -398,13 +398,17 @@ static enum rl_emul_result op_set_dr(struct rl_emul *e, unsigned int nr, u64 val
 
 static enum rl_emul_result op_rdmsr(struct rl_emul *e, u32 index, u64 *val)
 {
-	return gp_if(e, rl_msr_get(to_vcpu(e), index, val, false));
+	struct rl_vcpu *vcpu = to_vcpu(e);
+
+	return gp_if(e, !rl_msr_allowed(vcpu, index, false) ||
+			rl_msr_get(vcpu, index, val, false));
 }
 
 static enum rl_emul_result op_wrmsr(struct rl_emul *e, u32 index, u64 val)
 {
 	struct rl_vcpu *vcpu = to_vcpu(e);
-	enum rl_emul_result r = gp_if(e, rl_msr_set(vcpu, index, val, false));
+	enum rl_emul_result r = gp_if(e, !rl_msr_allowed(vcpu, index, true) ||
+					   rl_msr_set(vcpu, index, val, false));
 
 	e->efer = vcpu->efer;
 	return r;

@@ -172,6 +172,8 @@ static int handle_requests(struct rl_vcpu *vcpu)
 		if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
 			return -EAGAIN;	/* internal: back to run_loop(), to sleep */
 	}
+	if (rl_request_check(vcpu, RL_REQ_INTERCEPTS))
+		rl_ops->update_intercepts(vcpu);
 	rl_request_check(vcpu, RL_REQ_UNHALT);
 	return RL_RESUME;
 }
@@ -344,6 +346,43 @@ static void publish_run(struct rl_vcpu *vcpu)
 	run->ready_for_interrupt_injection = vcpu->lapic || user_may_inject(vcpu);
 }
 
+/*
+ * KVM_CAP_SYNC_REGS: registers that user space changed in the shared page come
+ * in, each set copied before it is judged; those it wants to see go out.
+ */
+static int sync_regs(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	u64 dirty = READ_ONCE(run->kvm_dirty_regs);
+	struct kvm_sync_regs s;
+
+	if ((READ_ONCE(run->kvm_valid_regs) | dirty) & ~(u64)KVM_SYNC_X86_VALID_FIELDS)
+		return -EINVAL;
+	if (!dirty)
+		return 0;
+	memcpy(&s, &run->s.regs, sizeof(s));
+	if (dirty & KVM_SYNC_X86_REGS)
+		rl_set_regs(vcpu, &s.regs);
+	if (dirty & KVM_SYNC_X86_SREGS && rl_set_sregs(vcpu, &s.sregs))
+		return -EINVAL;
+	if (dirty & KVM_SYNC_X86_EVENTS && rl_set_events(vcpu, &s.events))
+		return -EINVAL;
+	run->kvm_dirty_regs = 0;
+	return 0;
+}
+
+static void store_regs(struct rl_vcpu *vcpu, u64 valid)
+{
+	struct kvm_sync_regs *s = &vcpu->run->s.regs;
+
+	if (valid & KVM_SYNC_X86_REGS)
+		rl_get_regs(vcpu, &s->regs);
+	if (valid & KVM_SYNC_X86_SREGS)
+		rl_get_sregs(vcpu, &s->sregs);
+	if (valid & KVM_SYNC_X86_EVENTS)
+		rl_get_events(vcpu, &s->events);
+}
+
 static int vcpu_run(struct rl_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -370,6 +409,11 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 		}
 		goto out;
 	}
+	if (unlikely(run->kvm_valid_regs | run->kvm_dirty_regs)) {
+		r = sync_regs(vcpu);
+		if (r)
+			goto out;
+	}
 	if (!vcpu->lapic && rl_set_cr8(vcpu, READ_ONCE(run->cr8))) {
 		r = -EINVAL;
 		goto out;
@@ -387,6 +431,8 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 	}
 	r = run_loop(vcpu);
 out:
+	if (unlikely(run->kvm_valid_regs))
+		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
 	publish_run(vcpu);
 	swap_sigmask(vcpu, &saved, false);
 	/*

@@ -37,6 +37,7 @@ enum rl_request {
 	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
 	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
+	RL_REQ_INTERCEPTS,	/* the MSR filter changed */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 };
 

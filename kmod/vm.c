@@ -37,6 +37,7 @@ static void vm_destroy(struct rl_vm *vm)
 	rl_mmu_destroy(vm);
 	rl_slots_destroy(vm);
 	rl_coalesced_destroy(vm);
+	rl_msr_filter_destroy(vm);
 	cleanup_srcu_struct(&vm->srcu);
 	preempt_notifier_dec();
 	mmdrop(vm->mm);
@@ -259,9 +260,13 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_PCI_SEGMENT:
 	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_LAST_CPU:
+	case KVM_CAP_X86_USER_SPACE_MSR:
+	case KVM_CAP_X86_MSR_FILTER:
 		return 1;
 	case KVM_CAP_COALESCED_MMIO:
 		return KVM_COALESCED_MMIO_PAGE_OFFSET;
+	case KVM_CAP_SYNC_REGS:
+		return KVM_SYNC_X86_VALID_FIELDS;
 	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);
 	case KVM_CAP_ADJUST_CLOCK:
@@ -373,6 +378,13 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 		    vm->nr_vcpus)
 			break;
 		vm->disabled_exits = cap->args[0];
+		r = 0;
+		break;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		if (cap->args[0] & ~(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+				     KVM_MSR_EXIT_REASON_FILTER))
+			break;
+		WRITE_ONCE(vm->user_msr_reasons, cap->args[0]);
 		r = 0;
 		break;
 	case KVM_CAP_EXCEPTION_PAYLOAD:
@@ -540,6 +552,7 @@ RL_IOC_FN(rl_get_clock)
 RL_IOC_FN(rl_set_clock)
 RL_IOC_FN(rl_coalesced_add)
 RL_IOC_FN(rl_coalesced_del)
+RL_IOC_FN(rl_set_msr_filter)
 RL_IOC_FN(vm_get_pit1)
 RL_IOC_FN(vm_set_pit1)
 RL_IOC_FN(vm_irq_line)
@@ -577,6 +590,7 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_SIGNAL_MSI, RL_IOC_IN, ioc_rl_signal_msi },
 	{ KVM_IRQFD, RL_IOC_IN, ioc_rl_irqfd },
 	{ KVM_IOEVENTFD, RL_IOC_IN, ioc_rl_ioeventfd },
+	{ KVM_X86_SET_MSR_FILTER, RL_IOC_IN, ioc_rl_set_msr_filter },
 	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vm_set_tsc_khz },
 	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vm_get_tsc_khz },
 	{ KVM_GET_CLOCK, RL_IOC_OUT, ioc_rl_get_clock },

@@ -66,6 +66,8 @@ struct rl_vm {
 	bool dead;			/* [a] retired after a bug of ours */
 	u32 disabled_exits;		/* [l] KVM_X86_DISABLE_EXITS_* before the first vCPU */
 	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
+	struct rl_msr_filter __rcu *msr_filter;	/* [l] lock, SRCU to read; NULL: none */
+	u32 user_msr_reasons;		/* [l] KVM_MSR_EXIT_REASON_* */
 	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
 	bool exception_payload;		/* [l] */

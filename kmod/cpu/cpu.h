@@ -38,12 +38,21 @@ int rl_get_msr_feature_list(struct kvm_msr_list __user *arg);
 int rl_get_feature_msrs(struct kvm_msrs __user *arg);
 int rl_get_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);	/* number done or -errno */
 int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);
-/* @host: from KVM_GET/SET_MSRS rather than the guest. 0, 1 (#GP or refused), -errno. */
+/*
+ * @host: from KVM_GET/SET_MSRS rather than the guest. 0, 1 (#GP or refused),
+ * RL_MSR_UNKNOWN (likewise, since there is no such MSR), -errno.
+ */
+#define RL_MSR_UNKNOWN	2
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
 int rl_msr_create(struct rl_vcpu *vcpu);	/* 0, -ENOMEM */
 void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
 void rl_msr_free(struct rl_vcpu *vcpu);
+/* msr_filter.c */
+int rl_set_msr_filter(struct rl_vm *vm, const struct kvm_msr_filter *user);
+bool rl_msr_allowed(struct rl_vcpu *vcpu, u32 index, bool write);
+void rl_msr_filter_destroy(struct rl_vm *vm);
+
 /* mce.c: the machine-check banks that user space may fill */
 #define RL_MAX_MCE_BANKS	32
 u64 rl_mce_cap_supported(void);		/* KVM_X86_GET_MCE_CAP_SUPPORTED */

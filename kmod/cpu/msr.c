@@ -424,7 +424,7 @@ static const struct msr_row *find_row(u32 index)
  *
  * Context: vCPU loaded. IRQs may be off for IA32_APIC_BASE, the x2APIC range
  * and TSC_DEADLINE, here and in rl_msr_set(), but for writes of IA32_APIC_BASE.
- * Return: 0, 1 for #GP.
+ * Return: 0, 1 for #GP, RL_MSR_UNKNOWN.
  */
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 {
@@ -440,7 +440,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 
 	m.row = find_row(index);
 	if (!m.row)
-		return rl_ops->get_msr(vcpu, index, data);
+		return rl_ops->get_msr(vcpu, index, data) ? RL_MSR_UNKNOWN : 0;
 	if (!m.row->get || m.row->get(vcpu, &m))
 		return 1;
 	*data = m.data;
@@ -455,7 +455,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
  * @host: for KVM_SET_MSRS, which may do more than a guest
  *
  * Context: as rl_msr_get(); otherwise may sleep.
- * Return: 0, 1 for #GP.
+ * Return: 0, 1 for #GP, RL_MSR_UNKNOWN.
  */
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 {
@@ -466,7 +466,7 @@ int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 
 	m.row = find_row(index);
 	if (!m.row)
-		return rl_ops->set_msr(vcpu, index, data);
+		return rl_ops->set_msr(vcpu, index, data) ? RL_MSR_UNKNOWN : 0;
 	return m.row->set ? m.row->set(vcpu, &m) : 1;
 }
 

@@ -65,6 +65,15 @@ static void pass_msr(u32 msr)
 	}
 }
 
+/* @all: every MSR exits. The map of ports has as many ones as that needs. */
+void svm_set_msrpm(struct svm_vcpu *svm, bool all)
+{
+	svm->vmcb->control.msrpm_base_pa = all ? iopm_pa : msrpm_pa;
+	svm_dirty(svm, CLEAN_PERM_MAP);
+}
+
+static_assert(IOPM_ORDER >= MSRPM_ORDER);
+
 static bool firmware_disabled(void)
 {
 	u64 vm_cr;
@@ -224,7 +233,6 @@ static void svm_vcpu_reset(struct rl_vcpu *vcpu, bool init)
 		for (i = 0; i < ARRAY_SIZE(fixed_intercepts); i++)
 			svm_intercept(svm, fixed_intercepts[i], true);
 		c->iopm_base_pa = iopm_pa;
-		c->msrpm_base_pa = msrpm_pa;
 		c->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
 		c->nested_cr3 = vcpu->vm->mmu.root;
 		/* SVME must be set in a guest's EFER whatever the guest sees there. */

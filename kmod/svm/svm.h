@@ -97,6 +97,7 @@ int svm_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
 int svm_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
 void svm_update_debug(struct rl_vcpu *vcpu);
 void svm_sync_debug(struct rl_vcpu *vcpu);
+void svm_set_msrpm(struct svm_vcpu *svm, bool all);
 void svm_update_intercepts(struct rl_vcpu *vcpu);
 void svm_update_tsc(struct rl_vcpu *vcpu);
 

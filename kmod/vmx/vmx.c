@@ -423,6 +423,9 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	if (off & KVM_X86_DISABLE_EXITS_PAUSE)
 		exec2 &= ~SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 
+	if (rcu_access_pointer(vcpu->vm->msr_filter))
+		exec &= ~CPU_BASED_USE_MSR_BITMAPS;	/* every MSR exits */
+
 	/* CR8 is the TPR of the local APIC: in its page here, or in user space. */
 	v->own_tpr = vcpu->lapic;
 	if (v->own_tpr)
