@@ -242,6 +242,8 @@ static int exit_hlt(struct rl_vcpu *vcpu)
 	if (r != RL_RESUME)
 		return r;
 	if (vcpu->lapic) {
+		/* What the STI before it held back goes in without waiting for its window. */
+		rl_request(vcpu, RL_REQ_EVENT);
 		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_HALTED);
 		return RL_RESUME;
 	}
