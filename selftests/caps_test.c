@@ -194,6 +194,12 @@ TEST(single_step)
 	struct kvm_regs regs;
 
 	NEEDS(KVM_CAP_SET_GUEST_DEBUG);
+	/*
+	 * Bochs 2.7 raises the #DB before the first instruction is carried out, and
+	 * with SVM once more in the host, which does not survive it. So on kvm.ko.
+	 */
+	if (rl_host_is_bochs())
+		SKIP(return, "Bochs does not enter a guest with TF set");
 	ASSERT_EQ(0, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, &dbg));
 	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
 		expect_exit(v, KVM_EXIT_DEBUG);

@@ -48,15 +48,16 @@ static void host_machine_check(void)
 /* ---- exits with operands ---- */
 
 /*
- * "Checks on Guest Non-Register State": with STI or MOV SS blocking, TF needs
- * a pending single step. The #DB that exited was in its place.
+ * The #DB that exited is not pending any more ("Saving Non-Register State";
+ * Bochs 2.7 leaves it there). But "Checks on Guest Non-Register State": with
+ * STI or MOV SS blocking, TF needs a pending single step.
  */
-static void fix_pending_step(struct vmx_vcpu *v)
+static void set_pending_step(struct vmx_vcpu *v)
 {
-	if ((vmx_intr_state(v) & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)) &&
-	    (rl_rflags_read(&v->vcpu) & X86_EFLAGS_TF))
-		vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS,
-			   vmcs_read(GUEST_PENDING_DBG_EXCEPTIONS) | DR_STEP);
+	bool step = vmx_intr_state(v) & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS) &&
+		    rl_rflags_read(&v->vcpu) & X86_EFLAGS_TF;
+
+	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, step ? DR_STEP : 0);
 }
 
 /*
@@ -100,7 +101,7 @@ static void decode_exception(struct vmx_vcpu *v, struct rl_exit *exit)
 	if (type == INTR_TYPE_PRIV_SW_EXCEPTION)
 		rl_skip_insn(&v->vcpu);
 	else
-		fix_pending_step(v);
+		set_pending_step(v);
 }
 
 static void decode_triple_fault(struct vmx_vcpu *v, struct rl_exit *exit)

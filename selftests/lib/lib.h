@@ -83,6 +83,7 @@ int rl_dev_open(void);
 int rl_cap(int cap);			/* KVM_CHECK_EXTENSION on the device */
 bool rl_host_is_amd(void);
 bool rl_host_is_tcg(void);		/* QEMU's emulator, with its known gaps */
+bool rl_host_is_bochs(void);		/* and Bochs */
 
 #define VM_IRQCHIP	1		/* with an in-kernel irqchip */
 struct vm *vm_new(unsigned int flags);	/* no memory, no vCPU */
