@@ -319,7 +319,6 @@ static int msr_failed(struct rl_vcpu *vcpu, u32 reason)
 	run->msr.reason = reason;
 	run->msr.index = vcpu->regs[RL_RCX];
 	run->msr.data = write ? rl_edx_eax(vcpu) : 0;
-	vcpu->user_rip = rl_linear_rip(vcpu);
 	vcpu->complete = complete_msr;
 	return RL_EXIT_USER;
 }
