@@ -17,6 +17,7 @@
 #include <asm/trapnr.h>
 
 #include "cpu/cpu.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -209,6 +210,13 @@ void rl_deliver_payload(struct rl_vcpu *vcpu)
 	exc->payload = 0;
 }
 
+static void inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector, bool has_error,
+		   u32 error_code)
+{
+	rl_trace(inject, vcpu, kind, vector, has_error, error_code);
+	rl_ops->inject(vcpu, kind, vector, has_error, error_code);
+}
+
 static void inject_exception(struct rl_vcpu *vcpu)
 {
 	struct rl_exception *exc = &vcpu->exception;
@@ -224,8 +232,8 @@ static void inject_exception(struct rl_vcpu *vcpu)
 		vcpu->stat.injected_exceptions++;
 	}
 	/* Real mode pushes no error codes: SDM Vol 3B, "Interrupt and Exception Handling". */
-	rl_ops->inject(vcpu, RL_EVENT_EXCEPTION, exc->vector,
-		       exc->has_error && rl_is_protected(vcpu), exc->error_code);
+	inject(vcpu, RL_EVENT_EXCEPTION, exc->vector,
+	       exc->has_error && rl_is_protected(vcpu), exc->error_code);
 }
 
 /**
@@ -264,7 +272,7 @@ static void inject_irq(struct rl_vcpu *vcpu)
 	vcpu->interrupt.vector = vector;
 	vcpu->stat.injected_irqs++;
 	vcpu->entry_event = true;
-	rl_ops->inject(vcpu, RL_EVENT_INTR, vector, false, 0);
+	inject(vcpu, RL_EVENT_INTR, vector, false, 0);
 }
 
 /**
@@ -285,10 +293,10 @@ void rl_event_inject(struct rl_vcpu *vcpu)
 	if (vcpu->exception.injected || vcpu->exception.pending)
 		inject_exception(vcpu);
 	else if (vcpu->nmi_injected)
-		rl_ops->inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
+		inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
 	else if (vcpu->interrupt.injected)
-		rl_ops->inject(vcpu, vcpu->interrupt.soft ? RL_EVENT_SOFT_INT : RL_EVENT_INTR,
-			       vcpu->interrupt.vector, false, 0);
+		inject(vcpu, vcpu->interrupt.soft ? RL_EVENT_SOFT_INT : RL_EVENT_INTR,
+		       vcpu->interrupt.vector, false, 0);
 	else
 		busy = false;
 	vcpu->entry_event = busy;
@@ -299,7 +307,7 @@ void rl_event_inject(struct rl_vcpu *vcpu)
 			vcpu->nmi_injected = true;
 			vcpu->stat.injected_nmis++;
 			vcpu->entry_event = busy = true;
-			rl_ops->inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
+			inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
 		}
 		if (vcpu->nmi_pending)
 			rl_ops->enable_nmi_window(vcpu);

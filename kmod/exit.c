@@ -19,6 +19,7 @@
 
 #include "cpu/cpu.h"
 #include "insn.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -144,10 +145,13 @@ static int bus_io(struct rl_vcpu *vcpu)
 	idx = srcu_read_lock(&vm->srcu);
 	if (vcpu->exit.io.in) {
 		r = rl_bus_read(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
-		if (!r)
+		if (!r) {
+			rl_trace(pio, vcpu, false, vcpu->exit.io.port, size, 1, val);
 			rl_pio_result(vcpu, size, val);
+		}
 	} else {
 		val = vcpu->regs[RL_RAX];
+		rl_trace(pio, vcpu, true, vcpu->exit.io.port, size, 1, vcpu->regs[RL_RAX]);
 		r = rl_bus_write(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
 	}
 	srcu_read_unlock(&vm->srcu, idx);
@@ -193,6 +197,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 	case RL_EXIT_NONE:
 		return true;
 	case RL_EXIT_FAULT:
+		rl_trace(fault, vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
 		if (vcpu->exit.fault.access & RL_ACC_PRESENT &&
 		    rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access))
 			return true;
@@ -263,6 +268,7 @@ static int complete_in(struct rl_vcpu *vcpu)
 	if (rl_user_moved_rip(vcpu))
 		return RL_RESUME;
 	memcpy(&val, vcpu->pio_data, vcpu->pio.size);
+	rl_trace(pio, vcpu, false, vcpu->pio.port, vcpu->pio.size, 1, val);
 	rl_pio_result(vcpu, vcpu->pio.size, val);
 	return skip(vcpu);
 }

@@ -9,41 +9,56 @@
 
 #include "types.h"
 
-enum rl_exit_kind {
-	RL_EXIT_NONE,		/* the backend dealt with it: enter again */
-	RL_EXIT_INTR,		/* host interrupt, taken when IRQs are enabled */
-	RL_EXIT_CPUID,
-	RL_EXIT_HLT,
-	RL_EXIT_IO,
-	RL_EXIT_MSR,
-	RL_EXIT_CR,
-	RL_EXIT_DR,
-	RL_EXIT_FAULT,		/* second-stage page fault */
-	RL_EXIT_EXCEPTION,
-	RL_EXIT_INTR_WINDOW,
-	RL_EXIT_NMI_WINDOW,
-	RL_EXIT_IRET,		/* SVM: the guest leaves its NMI handler */
-	RL_EXIT_SHUTDOWN,	/* triple fault */
-	RL_EXIT_HYPERCALL,
-	RL_EXIT_PAUSE,
-	RL_EXIT_MONITOR,
-	RL_EXIT_MWAIT,
-	RL_EXIT_WBINVD,		/* WBINVD and INVD: nothing to do, skip */
-	RL_EXIT_XSETBV,
-	RL_EXIT_RDPMC,
-	RL_EXIT_RDTSC,		/* also RDTSCP */
-	RL_EXIT_TASK_SWITCH,
-	RL_EXIT_UNDEFINED,	/* an instruction the guest's CPU lacks: #UD */
-	RL_EXIT_APIC_WRITE,	/* APICv: trap after a virtual-APIC write */
-	RL_EXIT_EOI_INDUCED,	/* APICv: an EOI the I/O APIC wants to see */
-	RL_EXIT_TPR_BELOW,	/* TPR dropped below the threshold */
-	RL_EXIT_STEP,		/* monitor trap flag */
-	RL_EXIT_TIMER,		/* preemption timer stands for the TSC deadline */
-	RL_EXIT_EMULATE,	/* emulate the instruction at RIP */
-	RL_EXIT_FAIL_ENTRY,	/* the CPU refused the control structure */
-	RL_EXIT_UNKNOWN,
-	RL_NR_EXITS
-};
+/* X(kind, its word in traces and statistics) */
+#define RL_EXIT_KINDS(X)						\
+	/* the backend dealt with it: enter again */			\
+	X(NONE, "none")							\
+	/* host interrupt, taken when IRQs are enabled */		\
+	X(INTR, "interrupt")						\
+	X(CPUID, "cpuid")						\
+	X(HLT, "hlt")							\
+	X(IO, "io")							\
+	X(MSR, "msr")							\
+	X(CR, "cr")							\
+	X(DR, "dr")							\
+	/* second-stage page fault */					\
+	X(FAULT, "fault")						\
+	X(EXCEPTION, "exception")					\
+	X(INTR_WINDOW, "interrupt-window")				\
+	X(NMI_WINDOW, "nmi-window")					\
+	/* triple fault */						\
+	X(SHUTDOWN, "shutdown")						\
+	X(HYPERCALL, "hypercall")					\
+	X(PAUSE, "pause")						\
+	X(MONITOR, "monitor")						\
+	X(MWAIT, "mwait")						\
+	/* WBINVD and INVD: nothing to do, skip */			\
+	X(WBINVD, "wbinvd")						\
+	X(XSETBV, "xsetbv")						\
+	X(RDPMC, "rdpmc")						\
+	/* also RDTSCP */						\
+	X(RDTSC, "rdtsc")						\
+	X(TASK_SWITCH, "task-switch")					\
+	/* an instruction the guest's CPU lacks: #UD */			\
+	X(UNDEFINED, "undefined")					\
+	/* APICv: trap after a virtual-APIC write */			\
+	X(APIC_WRITE, "apic-write")					\
+	/* APICv: an EOI the I/O APIC wants to see */			\
+	X(EOI_INDUCED, "eoi")						\
+	/* TPR dropped below the threshold */				\
+	X(TPR_BELOW, "tpr-below")					\
+	/* monitor trap flag */						\
+	X(STEP, "step")							\
+	/* preemption timer stands for the TSC deadline */		\
+	X(TIMER, "timer")						\
+	/* emulate the instruction at RIP */				\
+	X(EMULATE, "emulate")						\
+	/* the CPU refused the control structure */			\
+	X(FAIL_ENTRY, "entry-failed")					\
+	X(UNKNOWN, "unknown")
+
+#define RL_EXIT_ENUM(kind, word) RL_EXIT_##kind,
+enum rl_exit_kind { RL_EXIT_KINDS(RL_EXIT_ENUM) RL_NR_EXITS };
 
 /* Access bits of a second-stage fault and of a guest page walk. */
 #define RL_ACC_READ	0x1

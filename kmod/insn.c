@@ -20,6 +20,7 @@
 #include "cpu/cpu.h"
 #include "insn.h"
 #include "insn_priv.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -159,6 +160,7 @@ static int complete_read(struct rl_vcpu *vcpu)
 		return RL_RESUME;
 	p = &in->reads[in->nr_reads++];
 	memcpy(p->data, vcpu->run->mmio.data, p->len);
+	rl_trace(mmio, vcpu, false, p->gpa, p->len, p->data);
 	return run_insn(vcpu, in);
 }
 

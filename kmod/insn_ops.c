@@ -14,6 +14,7 @@
 #include "cpu/cpu.h"
 #include "insn.h"
 #include "insn_priv.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -90,9 +91,13 @@ static bool kernel_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val
 	return !rl_bus_read(vcpu, RL_BUS_MMIO, gpa, len, val);
 }
 
-/* A device in the kernel takes the write, the local APIC included. */
+/*
+ * A device in the kernel takes the write, the local APIC included. Every write
+ * to a device is offered here first, once.
+ */
 bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val)
 {
+	rl_trace(mmio, vcpu, true, gpa, len, val);
 	if (rl_lapic_mmio_hit(vcpu, gpa)) {
 		rl_lapic_mmio_write(vcpu, gpa, len, val);
 		return true;
@@ -121,6 +126,7 @@ static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, 
 	p->len = len;
 	if (!kernel_mmio_read(in->vcpu, gpa, len, p->data))
 		return RL_EMUL_USER;
+	rl_trace(mmio, in->vcpu, false, gpa, len, p->data);
 	memcpy(buf, p->data, len);
 	in->pos++;
 	in->nr_reads++;
@@ -239,6 +245,14 @@ static enum rl_emul_result op_cmpxchg(struct rl_emul *e, u64 linear, const void 
 	return RL_EMUL_OK;
 }
 
+static u32 first_item(const void *buf, unsigned int size)
+{
+	u32 val = 0;
+
+	memcpy(&val, buf, size);
+	return val;
+}
+
 static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size, void *buf,
 				 unsigned int count)
 {
@@ -251,6 +265,7 @@ static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size,
 		count = min(count, vcpu->pio.count);
 		if (buf != vcpu->pio_data)
 			memcpy(buf, vcpu->pio_data, size * count);
+		rl_trace(pio, vcpu, false, port, size, count, first_item(buf, size));
 		return RL_EMUL_OK;
 	}
 	for (i = 0; i < count; i++) {
@@ -258,8 +273,10 @@ static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size,
 			break;
 	}
 	/* Served by the kernel: a device there takes all of them. */
-	if (i == count)
+	if (i == count) {
+		rl_trace(pio, vcpu, false, port, size, count, first_item(buf, size));
 		return RL_EMUL_OK;
+	}
 	rl_pio_user(vcpu, port, size, true, count);
 	in->pio_in = true;
 	return RL_EMUL_USER;
@@ -272,6 +289,7 @@ static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size
 	struct rl_vcpu *vcpu = in->vcpu;
 	unsigned int i;
 
+	rl_trace(pio, vcpu, true, port, size, count, first_item(buf, size));
 	for (i = 0; i < count; i++) {
 		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, buf + i * size))
 			break;

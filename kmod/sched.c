@@ -27,6 +27,7 @@
 #include <asm/kvm_para.h>
 
 #include "cpu/cpu.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -156,6 +157,7 @@ bool rl_vcpu_wake(struct rl_vcpu *vcpu)
 {
 	if (rcuwait_wake_up(&vcpu->wait)) {
 		vcpu->stat.halt_wakeups++;
+		rl_trace(kick, vcpu, false, vcpu->cpu);
 		return true;
 	}
 	return false;
@@ -177,8 +179,10 @@ void rl_vcpu_kick(struct rl_vcpu *vcpu)
 	/* See the table on top. */
 	smp_mb();
 	cpu = READ_ONCE(vcpu->cpu);
-	if (READ_ONCE(vcpu->mode) == RL_IN_GUEST && cpu != me && cpu >= 0)
+	if (READ_ONCE(vcpu->mode) == RL_IN_GUEST && cpu != me && cpu >= 0) {
+		rl_trace(kick, vcpu, true, cpu);
 		smp_send_reschedule(cpu);
+	}
 	put_cpu();
 }
 
@@ -208,8 +212,10 @@ void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait)
 		/* See the table on top. */
 		smp_mb();
 		cpu = READ_ONCE(vcpu->cpu);
-		if (READ_ONCE(vcpu->mode) != RL_OUTSIDE_GUEST && cpu >= 0 && cpu != me)
+		if (READ_ONCE(vcpu->mode) != RL_OUTSIDE_GUEST && cpu >= 0 && cpu != me) {
+			rl_trace(kick, vcpu, true, cpu);
 			smp_call_function_single(cpu, ack_ipi, NULL, 1);
+		}
 	}
 	put_cpu();
 }

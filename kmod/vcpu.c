@@ -23,6 +23,7 @@
 #include "cpu/cpu.h"
 #include "insn.h"
 #include "ioctl.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -226,7 +227,9 @@ reenter:
 		if (unlikely(read_thread_flags() & THREAD_WORK) || unlikely(!rl_cpu_is_on()))
 			break;
 
+		rl_trace(entry, vcpu);
 		rl_ops->run(vcpu);
+		rl_trace(exit, vcpu);
 		if (rl_handle_exit_fast(vcpu)) {
 			vcpu->exit.kind = RL_EXIT_NONE;
 			goto reenter;

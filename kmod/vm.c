@@ -102,6 +102,7 @@ static const struct file_operations vm_fops;
 
 static struct rl_vm *vm_alloc(void)
 {
+	static atomic_t last_id;
 	struct rl_vm *vm;
 	int r;
 
@@ -110,6 +111,7 @@ static struct rl_vm *vm_alloc(void)
 		return ERR_PTR(-ENOMEM);
 
 	refcount_set(&vm->users, 1);
+	vm->id = atomic_inc_return(&last_id);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
 	vm->owner_pid = task_tgid_nr(current);

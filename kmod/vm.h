@@ -71,7 +71,7 @@ struct rl_vm {
 	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
 	bool exception_payload;		/* [l] */
-	struct list_head list;		/* of all VMs, main.c */
+	u32 id;				/* [c] what netlink and traces call it */
 	struct rl_vm_stats stat;
 	pid_t owner_pid;
 	kuid_t owner_uid;

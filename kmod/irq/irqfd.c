@@ -23,6 +23,7 @@
 #include <linux/slab.h>
 
 #include "../compat.h"
+#include "../trace.h"
 #include "irq_priv.h"
 
 /* Level-triggered irqfds of one GSI: an EOI lowers the line once for all. */
@@ -47,6 +48,7 @@ struct irqfd {
 
 static void irqfd_inject(struct irqfd *irqfd)
 {
+	rl_trace(irqfd, irqfd->vm, irqfd->gsi);
 	if (irqfd->resampler) {
 		rl_set_gsi_from(irqfd->vm, RL_SRC_RESAMPLE, irqfd->gsi, 1, false);
 		return;

@@ -10,6 +10,7 @@
 #include <linux/nospec.h>
 #include <linux/slab.h>
 
+#include "../trace.h"
 #include "irq_priv.h"
 
 struct route {
@@ -45,6 +46,7 @@ static int send_msi(struct rl_vm *vm, u32 addr_lo, u32 addr_hi, u32 data)
 	/* KVM_CAP_X2APIC_API: the upper 24 bits of the id are in the upper address. */
 	if (vm->x2apic_32bit)
 		msg.dest |= addr_hi & ~0xffu;
+	rl_trace(msi, vm, msg.dest, msg.logical, msg.mode, msg.vector);
 	return rl_apic_deliver(vm, &msg);
 }
 

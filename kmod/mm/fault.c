@@ -183,9 +183,9 @@ static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 		if (!table)
 			return it.level - f->level;
 		if (rl_spte_present(it.old_spte))
-			rl_tdp_split(vm, it.sptep, it.level, table);
+			rl_tdp_split(vm, &it, table);
 		else
-			rl_tdp_link(vm, it.sptep, it.level, table);
+			rl_tdp_link(vm, &it, table);
 		it.old_spte = READ_ONCE(*it.sptep);
 	}
 	if (WARN_ON_ONCE(!it.sptep))
@@ -198,7 +198,7 @@ static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 		new_spte |= old_spte & (rl_tdp_fmt->write | rl_tdp_fmt->dirty);
 	else if (!rl_spte_present(old_spte))
 		old_spte = 0;
-	rl_tdp_set_spte(vm, it.sptep, it.level, new_spte);
+	rl_tdp_set_spte(vm, &it, new_spte);
 	if (old_spte && rl_spte_hpa(old_spte) != rl_spte_hpa(new_spte))
 		rl_tdp_flush(vm);
 	if ((f->access & RL_ACC_WRITE) && slot_logs(f->slot))
@@ -287,8 +287,7 @@ static bool fault_relax(struct rl_vm *vm, gfn_t gfn, u32 access)
 	slot = rl_slots_find(rl_slots_locked(vm), gfn);
 	if (!slot || (slot_logs(slot) && it.level > 1))
 		return false;
-	rl_tdp_set_spte(vm, it.sptep, it.level,
-			it.old_spte | rl_tdp_fmt->write | rl_tdp_fmt->dirty);
+	rl_tdp_set_spte(vm, &it, it.old_spte | rl_tdp_fmt->write | rl_tdp_fmt->dirty);
 	rl_slot_mark_dirty(slot, gfn);
 	return true;
 }

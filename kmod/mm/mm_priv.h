@@ -11,6 +11,8 @@
 #include <linux/nospec.h>
 #include "mm.h"
 
+struct rl_tdp_iter;
+
 /* slots.c */
 struct rl_memslots *rl_slots_locked(struct rl_vm *vm);	/* slots_lock or mmu->lock */
 struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn);
@@ -33,14 +35,14 @@ static inline bool rl_slot_writable(const struct rl_memslot *slot)
  * tdp.c, all with mmu->lock held. @yield: the lock may be dropped on the way,
  * after a flush.
  */
-u64 rl_tdp_set_spte(struct rl_vm *vm, u64 *sptep, int level, u64 new_spte);
+void rl_tdp_set_spte(struct rl_vm *vm, const struct rl_tdp_iter *it, u64 new_spte);
 bool rl_tdp_zap(struct rl_vm *vm, gfn_t start, gfn_t end, bool yield);
 bool rl_tdp_zap_small(struct rl_vm *vm, const struct rl_memslot *slot);
 bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear);
 void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end);
 bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask);
-void rl_tdp_split(struct rl_vm *vm, u64 *sptep, int level, struct page *table);
-void rl_tdp_link(struct rl_vm *vm, u64 *sptep, int level, struct page *table);
+void rl_tdp_split(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table);
+void rl_tdp_link(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table);
 void rl_tdp_flush(struct rl_vm *vm);
 
 /* hostpt.c */

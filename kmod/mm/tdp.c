@@ -25,12 +25,13 @@
 #include <linux/sched.h>
 #include <linux/swap.h>
 
+#include "../trace.h"
 #include "../vcpu.h"
 #include "../vm.h"
 #include "mm_priv.h"
 #include "tdp_iter.h"
 
-static void spte_changed(struct rl_vm *vm, u64 old_spte, u64 new_spte, int level);
+static void spte_changed(struct rl_vm *vm, gfn_t gfn, int level, u64 old_spte, u64 new_spte);
 
 static void count_leaf(struct rl_vm *vm, int level, int n)
 {
@@ -60,45 +61,40 @@ static void leaf_removed(u64 spte)
 }
 
 /* A subtree was unlinked: CPUs may still walk in it, and set A and D. */
-static void table_removed(struct rl_vm *vm, u64 spte, int level)
+static void table_removed(struct rl_vm *vm, gfn_t gfn, int level, u64 spte)
 {
 	u64 *table = __va(rl_spte_hpa(spte));
 	int i;
 
-	for (i = 0; i < PTRS_PER_PTE; i++)
+	for (i = 0; i < PTRS_PER_PTE; i++, gfn += rl_level_pages(level))
 		if (rl_spte_present(READ_ONCE(table[i])))
-			spte_changed(vm, xchg(&table[i], 0), 0, level);
+			spte_changed(vm, gfn, level, xchg(&table[i], 0), 0);
 	list_add(&virt_to_page(table)->lru, &vm->mmu.zapped);
 	vm->mmu.nr_tables--;
 }
 
-/* All bookkeeping of a change from @old_spte to @new_spte. */
-static void spte_changed(struct rl_vm *vm, u64 old_spte, u64 new_spte, int level)
+/* All bookkeeping of a change from @old_spte to @new_spte, which maps from @gfn on. */
+static void spte_changed(struct rl_vm *vm, gfn_t gfn, int level, u64 old_spte, u64 new_spte)
 {
 	bool was_leaf = rl_spte_is_leaf(old_spte, level);
 	bool is_leaf = rl_spte_is_leaf(new_spte, level);
 	bool same = rl_spte_present(new_spte) && rl_spte_hpa(old_spte) == rl_spte_hpa(new_spte);
 
+	rl_trace(spte, vm, gfn, level, old_spte, new_spte);
 	if (is_leaf != was_leaf)
 		count_leaf(vm, level, is_leaf - was_leaf);
 	/* A dirty bit must not get lost, not even in a change that keeps the page. */
 	if (was_leaf && (!same || (old_spte & ~new_spte & rl_tdp_fmt->dirty)))
 		leaf_removed(old_spte);
 	if (!same && rl_spte_is_table(old_spte, level))
-		table_removed(vm, old_spte, level - 1);
+		table_removed(vm, gfn, level - 1, old_spte);
 }
 
 /*
- * rl_tdp_set_spte() - The one way to change an entry
- * @level: of the table that @sptep lies in
- *
  * The CPU may set A and D at any time, hence the exchange; bits that it set
  * since @new_spte was computed go to the struct page.
- *
- * Context: mmu->lock held.
- * Return: the entry's last value.
  */
-u64 rl_tdp_set_spte(struct rl_vm *vm, u64 *sptep, int level, u64 new_spte)
+static void set_spte(struct rl_vm *vm, u64 *sptep, gfn_t gfn, int level, u64 new_spte)
 {
 	u64 old_spte = READ_ONCE(*sptep);
 
@@ -109,8 +105,17 @@ u64 rl_tdp_set_spte(struct rl_vm *vm, u64 *sptep, int level, u64 new_spte)
 		WRITE_ONCE(*sptep, new_spte);
 	else
 		old_spte = xchg(sptep, new_spte);
-	spte_changed(vm, old_spte, new_spte, level);
-	return old_spte;
+	spte_changed(vm, gfn, level, old_spte, new_spte);
+}
+
+/*
+ * rl_tdp_set_spte() - The one way to change an entry
+ *
+ * Context: mmu->lock held.
+ */
+void rl_tdp_set_spte(struct rl_vm *vm, const struct rl_tdp_iter *it, u64 new_spte)
+{
+	set_spte(vm, it->sptep, rl_it_base(it), it->level, new_spte);
 }
 
 static void free_zapped(struct rl_mmu *mmu)
@@ -172,7 +177,7 @@ bool rl_tdp_zap(struct rl_vm *vm, gfn_t start, gfn_t end, bool yield)
 		inside = it.gfn == rl_it_base(&it) && end - it.gfn >= rl_level_pages(it.level);
 		if (rl_spte_is_table(it.old_spte, it.level) && (it.level > 2 || !inside))
 			continue;
-		rl_tdp_set_spte(vm, it.sptep, it.level, 0);
+		rl_tdp_set_spte(vm, &it, 0);
 		it.old_spte = 0;
 		flush = true;
 	}
@@ -202,7 +207,7 @@ bool rl_tdp_zap_small(struct rl_vm *vm, const struct rl_memslot *slot)
 		if (rl_slot_fits(slot, it.gfn, 2) &&
 		    rl_host_walk(vm->mm, rl_slot_hva(slot, it.gfn), false, &host) &&
 		    host.level > 1) {
-			rl_tdp_set_spte(vm, it.sptep, 2, 0);
+			rl_tdp_set_spte(vm, &it, 0);
 			flush = true;
 		}
 		/* No need to look at each of the small ones. */
@@ -234,9 +239,9 @@ bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear)
 		if (!clear)
 			break;
 		if (rl_tdp_caps.ad_bits) {
-			rl_tdp_set_spte(vm, it.sptep, it.level, it.old_spte & ~accessed);
+			rl_tdp_set_spte(vm, &it, it.old_spte & ~accessed);
 		} else {
-			rl_tdp_set_spte(vm, it.sptep, it.level, 0);
+			rl_tdp_set_spte(vm, &it, 0);
 			flush = true;
 		}
 	}
@@ -251,7 +256,7 @@ static bool write_protect_one(struct rl_vm *vm, struct rl_tdp_iter *it)
 
 	if (!rl_spte_is_leaf(it->old_spte, it->level) || !(it->old_spte & write))
 		return false;
-	rl_tdp_set_spte(vm, it->sptep, it->level, it->old_spte & ~write);
+	rl_tdp_set_spte(vm, it, it->old_spte & ~write);
 	return true;
 }
 
@@ -294,36 +299,36 @@ bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask)
 
 /*
  * rl_tdp_link() - Put an empty or filled table under an entry
- * @level: of the table that @sptep lies in
  */
-void rl_tdp_link(struct rl_vm *vm, u64 *sptep, int level, struct page *table)
+void rl_tdp_link(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table)
 {
 	vm->mmu.nr_tables++;
-	rl_tdp_set_spte(vm, sptep, level, __sme_set(page_to_phys(table)) | rl_tdp_fmt->table);
+	rl_tdp_set_spte(vm, it, __sme_set(page_to_phys(table)) | rl_tdp_fmt->table);
 }
 
 /*
  * rl_tdp_split() - Replace a large leaf by a table of smaller ones
- * @sptep: the leaf, at @level
+ * @it: at the leaf
  * @table: empty page for the table
  *
  * Same frames, same rights; but code that a large page must not hold (see
  * nx_huge) may run from 4 KiB ones. Old translations stay correct, so nobody
  * has to be flushed.
  */
-void rl_tdp_split(struct rl_vm *vm, u64 *sptep, int level, struct page *table)
+void rl_tdp_split(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table)
 {
+	u64 npages = rl_level_pages(it->level - 1);
 	const struct rl_tdp_fmt *fmt = rl_tdp_fmt;
 	u64 *child = page_address(table);
-	u64 spte = READ_ONCE(*sptep);
+	u64 spte = READ_ONCE(*it->sptep);
 	int i;
 
-	if (level == 2)
+	if (it->level == 2)
 		spte = (spte & ~fmt->huge) | fmt->exec;
 	for (i = 0; i < PTRS_PER_PTE; i++)
-		rl_tdp_set_spte(vm, child + i, level - 1,
-				spte + i * (rl_level_pages(level - 1) << PAGE_SHIFT));
-	rl_tdp_link(vm, sptep, level, table);
+		set_spte(vm, child + i, rl_it_base(it) + i * npages, it->level - 1,
+			 spte + i * (npages << PAGE_SHIFT));
+	rl_tdp_link(vm, it, table);
 }
 
 /**
@@ -362,7 +367,7 @@ void rl_mmu_destroy(struct rl_vm *vm)
 	struct rl_mmu *mmu = &vm->mmu;
 
 	spin_lock(&mmu->lock);
-	table_removed(vm, mmu->root, mmu->levels);
+	table_removed(vm, 0, mmu->levels, mmu->root);
 	free_zapped(mmu);
 	spin_unlock(&mmu->lock);
 	WARN_ON_ONCE(mmu->nr_tables);
