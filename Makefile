@@ -23,7 +23,7 @@ ifeq ($(origin HOST)$(filter $(HOSTS),$(HOST)),environment)
 HOST :=
 endif
 
-.PHONY: all module tools selftests setup unit check demo bench sparse install \
+.PHONY: all module tools selftests setup unit check check-clients demo bench sparse install \
 	clean help
 
 all: module tools
@@ -56,6 +56,9 @@ setup:
 check: setup
 	@$(TESTHOST)/check $(HOST)
 
+check-clients: setup module
+	@selftests/clients/run $(CLIENTS)
+
 demo: setup
 	@$(TESTHOST)/demo $(or $(HOST),amd)
 
@@ -81,6 +84,7 @@ help:
 	@echo 'make demo        boot a Debian kernel on ringlet, in an emulated host'
 	@echo 'make check       build, then run every test (HOST=amd|intel|amd-full|debug,'
 	@echo '                 TESTS="name...", MODULE=kvm to see the tests on kvm.ko)'
+	@echo 'make check-clients   QEMU, KVM selftests on ringlet and on kvm.ko, one table'
 	@echo 'make bench       what each exit costs, on ringlet and on kvm.ko'
 	@echo 'make unit        the tests that need no host'
 	@echo 'make sparse      rebuild the module under sparse'
