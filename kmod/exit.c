@@ -290,7 +290,13 @@ static int exit_io(struct rl_vcpu *vcpu)
 	}
 	if (!vcpu->exit.io.in)
 		*(u32 *)vcpu->pio_data = val & (u32)(~0u >> (32 - 8 * vcpu->exit.io.size));
-	vcpu->complete = vcpu->exit.io.in ? complete_in : complete_out;
+	if (vcpu->exit.io.in)
+		vcpu->complete = complete_in;
+	else if (vcpu->exit.io.port != 0x7e ||
+		 vcpu->vm->quirks_off & KVM_X86_QUIRK_OUT_7E_INC_RIP)
+		vcpu->complete = complete_out;
+	else	/* QEMU's TPR patching looks at RIP behind it */
+		rl_skip_insn(vcpu);
 	return rl_pio_user(vcpu, vcpu->exit.io.port, vcpu->exit.io.size,
 			   vcpu->exit.io.in, 1);
 }
@@ -469,9 +475,38 @@ static int exit_fault(struct rl_vcpu *vcpu)
 	}
 }
 
+/*
+ * The hypercall instruction of the other vendor's CPUs, met in a guest that moved
+ * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place.
+ */
+static bool fix_hypercall(struct rl_vcpu *vcpu)
+{
+	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
+	gva_t rip = rl_ops->linear_rip(vcpu);
+	struct rl_walk w;
+	u8 insn[3];
+	int i;
+
+	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return false;
+	for (i = 0; i < sizeof(insn); i++) {
+		if (rl_walk(vcpu, rip + i, RL_ACC_FETCH | user, false, false, &w) || w.fault ||
+		    rl_guest_read(vcpu->vm, w.gpa, &insn[i], 1))
+			return false;
+	}
+	if (insn[0] != 0x0f || insn[1] != 0x01 ||
+	    insn[2] != (rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL))
+		return false;
+	return !rl_walk(vcpu, rip + 2, RL_ACC_WRITE | user, true, false, &w) && !w.fault &&
+	       !rl_guest_write(vcpu->vm, w.gpa, &rl_caps.hypercall, 1);
+}
+
 static int exit_exception(struct rl_vcpu *vcpu)
 {
 	u8 vector = vcpu->exit.exc.vector;
+
+	if (vector == X86_TRAP_UD && fix_hypercall(vcpu))
+		return RL_RESUME;
 
 	if (vector == X86_TRAP_DB) {
 		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
@@ -518,6 +553,10 @@ static int exit_hypercall(struct rl_vcpu *vcpu)
 		ret = -KVM_EPERM;
 	else if (vcpu->regs[RL_RAX] == KVM_HC_VAPIC_POLL_IRQ)
 		ret = 0;
+	else if (vcpu->regs[RL_RAX] == KVM_HC_SCHED_YIELD) {
+		rl_vcpu_yield_to_peer(vcpu);
+		ret = 0;
+	}
 	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
 	return skip(vcpu);
 }
@@ -526,6 +565,25 @@ static int exit_pause(struct rl_vcpu *vcpu)
 {
 	rl_vcpu_yield_to_peer(vcpu);
 	return rl_caps.pause_skips ? skip(vcpu) : RL_RESUME;
+}
+
+static int exit_undefined(struct rl_vcpu *vcpu)
+{
+	rl_queue_exception(vcpu, X86_TRAP_UD);
+	return RL_RESUME;
+}
+
+/* MONITOR and MWAIT do nothing, even where CPUID says that they are not there. */
+static int exit_mwait(struct rl_vcpu *vcpu)
+{
+	u64 off = vcpu->vm->quirks_off;
+
+	if (off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS &&
+	    !(off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT ?
+	      vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT :
+	      rl_guest_has(vcpu, X86_FEATURE_MWAIT)))
+		return exit_undefined(vcpu);
+	return skip(vcpu);
 }
 
 static int exit_xsetbv(struct rl_vcpu *vcpu)
@@ -542,12 +600,6 @@ static int exit_xsetbv(struct rl_vcpu *vcpu)
 static int exit_rdpmc(struct rl_vcpu *vcpu)
 {
 	RL_GP(vcpu);
-	return RL_RESUME;
-}
-
-static int exit_undefined(struct rl_vcpu *vcpu)
-{
-	rl_queue_exception(vcpu, X86_TRAP_UD);
 	return RL_RESUME;
 }
 
@@ -605,8 +657,8 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_SHUTDOWN]	= exit_shutdown,
 	[RL_EXIT_HYPERCALL]	= exit_hypercall,
 	[RL_EXIT_PAUSE]		= exit_pause,
-	[RL_EXIT_MONITOR]	= skip,
-	[RL_EXIT_MWAIT]		= skip,
+	[RL_EXIT_MONITOR]	= exit_mwait,
+	[RL_EXIT_MWAIT]		= exit_mwait,
 	[RL_EXIT_WBINVD]	= skip,
 	[RL_EXIT_XSETBV]	= exit_xsetbv,
 	[RL_EXIT_RDPMC]		= exit_rdpmc,

@@ -586,6 +586,16 @@ RL_IOC_FN(vcpu_set_lapic)
 RL_IOC_FN(vcpu_setup_mce)
 RL_IOC_FN(vcpu_ioctl_interrupt)
 
+#define ATTR_FN(name)								\
+static int vcpu_##name(void *obj, void *data, unsigned long arg)		\
+{										\
+	return rl_tsc_attr(obj, data, KVM_##name);				\
+}
+
+ATTR_FN(HAS_DEVICE_ATTR)
+ATTR_FN(GET_DEVICE_ATTR)
+ATTR_FN(SET_DEVICE_ATTR)
+
 static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_GET_REGS, RL_IOC_OUT, ioc_rl_get_regs },
 	{ KVM_SET_REGS, RL_IOC_IN, ioc_rl_set_regs },
@@ -623,6 +633,9 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
 	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
 	{ KVM_X86_SET_MCE, RL_IOC_IN, ioc_rl_set_mce },
+	{ KVM_HAS_DEVICE_ATTR, RL_IOC_IN, vcpu_HAS_DEVICE_ATTR },
+	{ KVM_GET_DEVICE_ATTR, RL_IOC_IN, vcpu_GET_DEVICE_ATTR },
+	{ KVM_SET_DEVICE_ATTR, RL_IOC_IN, vcpu_SET_DEVICE_ATTR },
 };
 
 static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)

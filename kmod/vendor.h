@@ -13,6 +13,9 @@
 /* Registers that a backend may hold in its control structure (see vcpu.h). */
 enum rl_lazy_reg { RL_REG_RIP, RL_REG_RSP, RL_REG_RFLAGS, RL_REG_CR0, RL_REG_CR3, RL_REG_CR4 };
 
+/* VMCALL is 0F 01 C1, VMMCALL is 0F 01 D9. */
+enum { RL_VMCALL = 0xc1, RL_VMMCALL = 0xd9 };
+
 /* What the CPU's virtualization can do, set by hardware_setup(). */
 struct rl_vendor_caps {
 	u64 efer_bits;		/* EFER bits a guest may set beyond SCE/LME/LMA/NX */
@@ -22,6 +25,7 @@ struct rl_vendor_caps {
 	bool virtual_apic;	/* TPR/EOI without exits */
 	bool guest_debug;	/* a debugger's breakpoints and steps all work */
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
+	u8 hypercall;		/* last byte of the CPU's own hypercall instruction */
 	bool pause_skips;	/* RIP is at the PAUSE that exited, not behind it */
 };
 

@@ -264,7 +264,11 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_LAST_CPU:
 	case KVM_CAP_X86_USER_SPACE_MSR:
 	case KVM_CAP_X86_MSR_FILTER:
+	case KVM_CAP_MSR_PLATFORM_INFO:
+	case KVM_CAP_VCPU_ATTRIBUTES:
 		return 1;
+	case KVM_CAP_DISABLE_QUIRKS2:
+		return RL_QUIRKS;
 	case KVM_CAP_COALESCED_MMIO:
 		return KVM_COALESCED_MMIO_PAGE_OFFSET;
 	case KVM_CAP_SYNC_REGS:
@@ -361,6 +365,10 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		r = rl_set_manual_protect(vm, cap->args[0]);
 		break;
+	case KVM_CAP_DISABLE_QUIRKS2:
+		if (cap->args[0] & ~(u64)RL_QUIRKS)
+			break;
+		fallthrough;
 	case KVM_CAP_DISABLE_QUIRKS:
 		vm->quirks_off = cap->args[0];
 		r = 0;
@@ -387,6 +395,10 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 				     KVM_MSR_EXIT_REASON_FILTER))
 			break;
 		WRITE_ONCE(vm->user_msr_reasons, cap->args[0]);
+		r = 0;
+		break;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		vm->hide_platform_info = !cap->args[0];
 		r = 0;
 		break;
 	case KVM_CAP_EXCEPTION_PAYLOAD:

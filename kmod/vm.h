@@ -44,6 +44,12 @@ struct rl_coalesced {
 	struct list_head zones;		/* vm->slots_lock */
 };
 
+/* KVM_CAP_DISABLE_QUIRKS2: all that there are */
+#define RL_QUIRKS	(KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED |		\
+			 KVM_X86_QUIRK_LAPIC_MMIO_HOLE | KVM_X86_QUIRK_OUT_7E_INC_RIP |		\
+			 KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN | \
+			 KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+
 /*
  * [c] set at creation  [l] lock to write  [s] slots_lock to write, SRCU to read
  * [i] irq.lock to write, SRCU to read  [a] atomic
@@ -68,7 +74,8 @@ struct rl_vm {
 	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
 	struct rl_msr_filter __rcu *msr_filter;	/* [l] lock, SRCU to read; NULL: none */
 	u32 user_msr_reasons;		/* [l] KVM_MSR_EXIT_REASON_* */
-	u64 quirks_off;			/* [l] KVM_CAP_DISABLE_QUIRKS2 */
+	bool hide_platform_info;	/* [l] KVM_CAP_MSR_PLATFORM_INFO */
+	u64 quirks_off;			/* [l] RL_QUIRKS that user space does without */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
 	bool exception_payload;		/* [l] */
 	u32 id;				/* [c] what netlink and traces call it */

@@ -270,6 +270,125 @@ TEST(mmu_pages)
 }
 
 /* A VM's own TSC frequency is that of the vCPUs that come after. */
+static u64 guest_rdtsc(u64 unused)
+{
+	return rdtsc();
+}
+
+TEST_F(caps, tsc_offset)
+{
+	u64 offset, before;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (u64)&offset,
+	};
+	int fd = self->v->fd;
+
+	NEEDS(KVM_CAP_VCPU_ATTRIBUTES);
+	EXPECT_EQ(0, kvm_try(fd, KVM_HAS_DEVICE_ATTR, &attr));
+	ASSERT_EQ(0, kvm_try(fd, KVM_GET_DEVICE_ATTR, &attr));
+	before = puppet_call(self->v, guest_rdtsc, 0);
+	offset += 1ull << 50;
+	ASSERT_EQ(0, kvm_try(fd, KVM_SET_DEVICE_ATTR, &attr));
+	EXPECT_EQ(1, (puppet_call(self->v, guest_rdtsc, 0) - before) >> 50);
+	offset = 0;
+	ASSERT_EQ(0, kvm_try(fd, KVM_GET_DEVICE_ATTR, &attr));
+	EXPECT_EQ(1, (offset + (1ull << 49)) >> 50);
+	attr.addr = 8;
+	EXPECT_EQ(-EFAULT, kvm_try(fd, KVM_GET_DEVICE_ATTR, &attr));
+	EXPECT_EQ(-EFAULT, kvm_try(fd, KVM_SET_DEVICE_ATTR, &attr));
+	EXPECT_EQ(-EFAULT, kvm_try(fd, KVM_SET_DEVICE_ATTR, 8));
+	for (u32 i = 0; i < 2; i++) {
+		attr.group = KVM_VCPU_TSC_CTRL + i;
+		attr.attr = KVM_VCPU_TSC_OFFSET + 1 - i;
+		EXPECT_EQ(-ENXIO, kvm_try(fd, KVM_HAS_DEVICE_ATTR, &attr));
+		EXPECT_EQ(-ENXIO, kvm_try(fd, KVM_GET_DEVICE_ATTR, &attr));
+		EXPECT_EQ(-ENXIO, kvm_try(fd, KVM_SET_DEVICE_ATTR, &attr));
+	}
+}
+
+#define MSR_PLATFORM_INFO	0xce
+
+TEST_F(caps, platform_info)
+{
+	NEEDS(KVM_CAP_MSR_PLATFORM_INFO);
+	vcpu_set_msr(self->v, MSR_PLATFORM_INFO, 0xab00);
+	EXPECT_EQ(0xab00, puppet_rdmsr(self->v, MSR_PLATFORM_INFO));
+	EXPECT_EQ(0, enable_cap(self->vm->fd, KVM_CAP_MSR_PLATFORM_INFO, 0));
+	puppet_rdmsr(self->v, MSR_PLATFORM_INFO);
+	EXPECT_EQ(TRAP(GP, 0), puppet(self->v)->trap);
+	EXPECT_EQ(0xab00, vcpu_get_msr(self->v, MSR_PLATFORM_INFO));
+	EXPECT_EQ(0, enable_cap(self->vm->fd, KVM_CAP_MSR_PLATFORM_INFO, 1));
+	EXPECT_EQ(0xab00, puppet_rdmsr(self->v, MSR_PLATFORM_INFO));
+}
+
+static u64 guest_mwait(u64 unused)
+{
+	return GUEST_TRY("mwait", : TRAP_OUT : "a"(0), "c"(0));
+}
+
+/* A call that no hypervisor has, by either vendor's instruction; its answer or the trap. */
+static u64 guest_hypercall(u64 amd)
+{
+	u64 ret = 0x7fffffff, trap;
+
+	if (amd)
+		trap = GUEST_TRY("vmmcall", : TRAP_OUT, "+a"(ret) : : "memory");
+	else
+		trap = GUEST_TRY("vmcall", : TRAP_OUT, "+a"(ret) : : "memory");
+	return trap ?: ret;
+}
+
+TEST_F(caps, quirks)
+{
+	const u64 all = KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED |
+			KVM_X86_QUIRK_LAPIC_MMIO_HOLE | KVM_X86_QUIRK_OUT_7E_INC_RIP |
+			KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT |
+			KVM_X86_QUIRK_FIX_HYPERCALL_INSN | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS;
+	struct vcpu *v = self->v;
+	int vm = self->vm->fd, other = !rl_host_is_amd();
+
+	NEEDS(KVM_CAP_DISABLE_QUIRKS2);
+	ASSERT_EQ(all, rl_cap(KVM_CAP_DISABLE_QUIRKS2) & all);
+	EXPECT_EQ(-EINVAL, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 1ull << 40));
+	EXPECT_EQ(0, puppet_call(v, guest_mwait, 0));
+	EXPECT_EQ(0, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS));
+	EXPECT_EQ(TRAP(UD, 0), puppet_call(v, guest_mwait, 0));
+	EXPECT_EQ(0, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
+	EXPECT_EQ(0, puppet_call(v, guest_mwait, 0));
+
+	/* The wrong hypercall is replaced by the right one, unless that is not wanted. */
+	EXPECT_EQ(0, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN));
+	EXPECT_EQ(-1000ull, puppet_call(v, guest_hypercall, !other));
+	EXPECT_EQ(TRAP(UD, 0), puppet_call(v, guest_hypercall, other));
+	EXPECT_EQ(0, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, 0));
+	EXPECT_EQ(-1000ull, puppet_call(v, guest_hypercall, other));
+	EXPECT_EQ(0, enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN));
+	EXPECT_EQ(-1000ull, puppet_call(v, guest_hypercall, other));
+}
+
+GUEST64(out_7e, "out %al, $0x7e; hlt");
+
+TEST(port_7e)
+{
+	struct vm *vm = VM_BLOB(out_7e, 0);
+	struct kvm_regs regs;
+
+	NEEDS(KVM_CAP_DISABLE_QUIRKS2);
+	expect_exit(vm->vcpus[0], KVM_EXIT_IO);
+	kvm_do(vm->vcpus[0]->fd, KVM_GET_REGS, &regs);
+	EXPECT_EQ(BLOB_GPA + 2, regs.rip);		/* already behind it */
+	expect_exit(vm->vcpus[0], KVM_EXIT_HLT);
+	vm_free(vm);
+
+	vm = VM_BLOB(out_7e, 0);
+	ASSERT_EQ(0, enable_cap(vm->fd, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_OUT_7E_INC_RIP));
+	expect_exit(vm->vcpus[0], KVM_EXIT_IO);
+	kvm_do(vm->vcpus[0]->fd, KVM_GET_REGS, &regs);
+	EXPECT_EQ(BLOB_GPA, regs.rip);
+	expect_exit(vm->vcpus[0], KVM_EXIT_HLT);
+	vm_free(vm);
+}
+
 TEST_F(caps, vm_tsc_khz)
 {
 	long khz = kvm_try(self->v->fd, KVM_GET_TSC_KHZ, 0);
@@ -279,11 +398,6 @@ TEST_F(caps, vm_tsc_khz)
 	EXPECT_EQ(khz, kvm_try(vm->fd, KVM_GET_TSC_KHZ, 0));
 	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_TSC_KHZ, khz));
 	EXPECT_EQ(khz, kvm_try(vcpu_new(vm, 0)->fd, KVM_GET_TSC_KHZ, 0));
-}
-
-static u64 guest_rdtsc(u64 unused)
-{
-	return rdtsc();
 }
 
 TEST_F(caps, tsc_scaling)

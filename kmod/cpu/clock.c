@@ -201,6 +201,42 @@ static void synchronize_tsc(struct rl_vcpu *vcpu, u64 data)
 	raw_spin_unlock_irqrestore(&c->lock, flags);
 }
 
+/**
+ * rl_tsc_attr() - KVM_HAS/GET/SET_DEVICE_ATTR on a vCPU: its TSC's offset
+ * @vcpu: the vCPU, loaded
+ * @attr: which one, and where its value is
+ * @cmd: one of the three
+ *
+ * Return: 0, -ENXIO when there is no such attribute, -EFAULT.
+ */
+int rl_tsc_attr(struct rl_vcpu *vcpu, const struct kvm_device_attr *attr, unsigned int cmd)
+{
+	u64 __user *uaddr = (u64 __user *)(unsigned long)attr->addr;
+	struct rl_vm_clock *c = &vcpu->vm->clock;
+	unsigned long flags;
+	u64 offset, tsc;
+	s64 ns;
+
+	if (attr->group != KVM_VCPU_TSC_CTRL || attr->attr != KVM_VCPU_TSC_OFFSET)
+		return -ENXIO;
+	if (cmd == KVM_HAS_DEVICE_ATTR)
+		return 0;
+	if (cmd == KVM_GET_DEVICE_ATTR)
+		return put_user(vcpu->tsc_offset, uaddr);
+	if (get_user(offset, uaddr))
+		return -EFAULT;
+	raw_spin_lock_irqsave(&c->lock, flags);
+	take_pair(&tsc, &ns);
+	vcpu->tsc_offset = offset;
+	c->cur_tsc_offset = offset;
+	c->last_tsc_ns = ns;
+	c->last_tsc_write = scale_tsc(vcpu, tsc) + offset;
+	c->last_tsc_khz = vcpu->tsc_khz;
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	tsc_changed(vcpu);
+	return 0;
+}
+
 /* The ratio for @khz; false when this host cannot do it. */
 static bool khz_to_ratio(u32 khz, u64 *ratio)
 {

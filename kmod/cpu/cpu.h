@@ -142,6 +142,8 @@ struct rl_walk { gpa_t gpa; bool fault; u32 error_code; u64 cr2; u64 page_size; 
 int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomic, struct rl_walk *w);
 
 /* clock.c: TSC, kvmclock, steal time */
+struct kvm_device_attr;
+int rl_tsc_attr(struct rl_vcpu *vcpu, const struct kvm_device_attr *attr, unsigned int cmd);
 int rl_clock_init(void);
 static inline void rl_clock_exit(void) { }	/* nothing is registered anywhere */
 void rl_vm_clock_init(struct rl_vm *vm);

@@ -78,6 +78,11 @@ static int set_field_host(struct rl_vcpu *vcpu, struct msr_op *m)
 	return m->host ? set_field(vcpu, m) : 1;
 }
 
+static int get_platform_info(struct rl_vcpu *vcpu, struct msr_op *m)
+{
+	return m->host || !vcpu->vm->hide_platform_info ? get_field(vcpu, m) : 1;
+}
+
 static int get_value(struct rl_vcpu *vcpu, struct msr_op *m)
 {
 	m->data = m->row->value;
@@ -332,8 +337,8 @@ static const struct msr_row rows[] = {
 	    .flags = SAVE),
 	NOP(MSR_P6_PERFCTR0, MSR_P6_PERFCTR1),
 	CONST(MSR_FSB_FREQ, MSR_FSB_FREQ, 3),
-	ONE(MSR_PLATFORM_INFO, get_field, set_field_host, .offset = OFF(platform_info),
-	    .flags = SAVE),
+	ONE(MSR_PLATFORM_INFO, get_platform_info, set_field_host,
+	    .offset = OFF(platform_info), .flags = SAVE),
 	CONST(MSR_MTRRcap, MSR_MTRRcap, MTRR_CAP),
 	ONE(MSR_IA32_ARCH_CAPABILITIES, get_arch_caps, set_field_host,
 	    .offset = OFF(arch_capabilities), .feature = X86_FEATURE_ARCH_CAPABILITIES,

@@ -168,13 +168,14 @@ void svm_set_dt(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt)
 }
 
 /*
- * CR0.CD in a guest would make all of its memory uncacheable: it stays in
- * vcpu->cr0. To be seen there on a read, reads must exit while it is set.
+ * CR0.CD in a guest would make all of its memory uncacheable: unless user space
+ * wants that, it stays in vcpu->cr0. To be seen there on a read, reads must exit while it is set.
  */
 void svm_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	u64 hw = (cr0 & ~(X86_CR0_CD | X86_CR0_NW)) | X86_CR0_ET;
+	u64 out = vcpu->vm->quirks_off & KVM_X86_QUIRK_CD_NW_CLEARED ? 0 : X86_CR0_CD | X86_CR0_NW;
+	u64 hw = (cr0 & ~out) | X86_CR0_ET;
 	bool differs = hw != cr0;
 
 	vcpu->cr0 = cr0;

@@ -128,6 +128,7 @@ static int svm_hardware_setup(void)
 	rl_caps.max_tsc_ratio = SVM_TSC_RATIO_MAX;
 	rl_caps.guest_debug = true;
 	rl_caps.shutdown_clobbers = true;
+	rl_caps.hypercall = RL_VMMCALL;
 	rl_caps.pause_skips = true;
 	rl_tdp_caps.page_2m = true;
 	rl_tdp_caps.page_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
@@ -212,7 +213,7 @@ static void svm_vcpu_destroy(struct rl_vcpu *vcpu)
  */
 static const u8 fixed_intercepts[] = {
 	INTERCEPT_CR0_WRITE, INTERCEPT_CR4_WRITE,
-	INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_MC,
+	INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_MC, INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_UD,
 	/* Looping #AC and #DB deliveries never let an interrupt in: APM erratum-like, CVE-2015-5307. */
 	INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_AC, INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_DB,
 	INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT,

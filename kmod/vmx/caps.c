@@ -272,6 +272,7 @@ int vmx_caps_setup(void)
 	rl_caps.tsc_frac_bits = 48;
 	rl_caps.max_tsc_ratio = ~0ULL;
 	rl_caps.guest_debug = true;
+	rl_caps.hypercall = RL_VMCALL;
 	rl_caps.pause_skips = true;
 
 	for (i = 0; i < ARRAY_SIZE(cap_msrs); i++)

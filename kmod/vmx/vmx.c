@@ -372,7 +372,7 @@ static void vmx_update_tsc(struct rl_vcpu *vcpu)
 static void vmx_update_debug(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u32 exc = BIT(X86_TRAP_MC);
+	u32 exc = BIT(X86_TRAP_MC) | BIT(X86_TRAP_UD);
 
 	/*
 	 * #DB and #AC can recur without end while they are delivered, with no
