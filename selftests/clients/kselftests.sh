@@ -5,6 +5,7 @@
 # in build/clients/kselftests.  Sourced.
 
 KSELFTESTS=$CACHE/kselftests
+KSELFTEST_ONLY=''		# these, where not all are wanted
 KSELFTEST_TARBALL=/usr/src/linux-source-6.1.tar.xz
 
 # Only what they are built from: the headers of the kernel's interface are those of
@@ -22,7 +23,7 @@ kselftests_build()
 {
 	local src=$KSELFTESTS/src bin=$KSELFTESTS/bin key
 
-	key="$KSELFTEST_FILES $KSELFTEST_CFLAGS
+	key="$KSELFTEST_FILES $KSELFTEST_CFLAGS$KSELFTEST_ONLY
 $(dpkg-query -W -f '${Version} ' linux-source-6.1 linux-libc-dev)"
 	[ "$(cat "$KSELFTESTS/.done" 2> /dev/null)" != "$key" ] || return 0
 	say "building Linux's KVM selftests (a minute; log in $KSELFTESTS/log)"
@@ -32,8 +33,10 @@ $(dpkg-query -W -f '${Version} ' linux-source-6.1 linux-libc-dev)"
 	tar -C "$src" --strip-components=1 --touch -xf "$KSELFTEST_TARBALL" --wildcards \
 		$(printf 'linux-source-6.1/%s ' $KSELFTEST_FILES) || return 1
 	# One that does not compile must not take the others along.
+	# shellcheck disable=SC2086
 	make -k -j"$(nproc)" -C "$src/tools/testing/selftests/kvm" OUTPUT="$bin" \
 		ARCH=x86_64 KHDR_INCLUDES= EXTRA_CFLAGS="$KSELFTEST_CFLAGS" \
+		${KSELFTEST_ONLY:+$(printf "$bin/%s " $KSELFTEST_ONLY)} \
 		> "$KSELFTESTS/log" 2>&1 < /dev/null ||
 		grep -E 'error|Error' "$KSELFTESTS/log" >&2
 	find "$bin" -name '*.o' -delete
@@ -68,8 +71,10 @@ kselftests_fill()
 kselftests_archive()
 {
 	[ -r "$KSELFTEST_TARBALL" ] || die "no $KSELFTEST_TARBALL; run make setup"
-	cached kselftests "$(dpkg-query -W -f '${Version} ' linux-source-6.1 linux-libc-dev
-		{ echo "$KSELFTEST_FILES $KSELFTEST_CFLAGS"; declare -f kselftests_build kselftests_fill; cat "$CLIENTS/if-cap.c"; } | sha256sum)" kselftests_fill
+	cached "${KSELFTESTS##*/}" "$(dpkg-query -W -f '${Version} ' linux-source-6.1 linux-libc-dev
+		{ echo "$KSELFTEST_FILES $KSELFTEST_CFLAGS $KSELFTEST_ONLY"
+		  declare -f kselftests_build kselftests_fill
+		  cat "$CLIENTS/if-cap.c"; } | sha256sum)" kselftests_fill
 }
 
 # kselftests_command TEST: how it is run.  Some take a gigabyte of memory by default,
