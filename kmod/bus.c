@@ -24,6 +24,7 @@
 struct bus_entry {
 	gpa_t addr;
 	u32 len;		/* 0: any access that starts at addr */
+	bool alone;		/* no range before it reaches this one */
 	gpa_t reach;		/* highest end of this range and those before it */
 	struct rl_bus_dev *dev;
 };
@@ -63,6 +64,11 @@ static __always_inline int bus_find(const struct rl_bus *bus, gpa_t addr)
 	return (int)lo - 1;
 }
 
+static __always_inline bool bus_covers(const struct bus_entry *e, gpa_t addr, int len)
+{
+	return e->len ? len && e->addr + e->len >= addr + len : e->addr == addr;
+}
+
 /*
  * From entry @i downwards, the next whose range covers the whole access, or
  * -1. @reach says when none further down can.
@@ -74,22 +80,18 @@ static __always_inline int bus_match(const struct rl_bus *bus, int i, gpa_t addr
 
 		if (e->addr != addr && e->reach < addr + len)
 			break;
-		if (e->len ? len && e->addr + e->len >= addr + len : e->addr == addr)
+		if (bus_covers(e, addr, len))
 			return i;
 	}
 	return -1;
 }
 
-static __always_inline int bus_access(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len,
-				      void *val, bool write)
+static noinline int bus_search(struct rl_vcpu *vcpu, struct rl_bus *bus, gpa_t addr, int len,
+			       void *val, bool write)
 {
-	struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
-	int i = READ_ONCE(bus->hint);
+	int i = bus_find(bus, addr);
 
-	if (!bus_is_at(bus, i, addr)) {
-		i = bus_find(bus, addr);
-		WRITE_ONCE(bus->hint, i);
-	}
+	WRITE_ONCE(bus->hint, i);
 	for (; (i = bus_match(bus, i, addr, len)) >= 0; i--) {
 		struct rl_bus_dev *dev = READ_ONCE(bus->ent[i].dev);
 
@@ -99,6 +101,28 @@ static __always_inline int bus_access(struct rl_vcpu *vcpu, int bus_nr, gpa_t ad
 			return 0;
 	}
 	return -EOPNOTSUPP;
+}
+
+/* The usual case is short: where the last one was, and nobody else to ask. */
+static __always_inline int bus_access(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len,
+				      void *val, bool write)
+{
+	struct rl_bus *bus = srcu_dereference(vcpu->vm->bus[bus_nr], &vcpu->vm->srcu);
+	int i = READ_ONCE(bus->hint);
+	const struct rl_bus_dev_ops *ops;
+	const struct bus_entry *e;
+	struct rl_bus_dev *dev;
+
+	if (unlikely(i < 0 || !bus_is_at(bus, i, addr) || !bus->ent[i].alone))
+		return bus_search(vcpu, bus, addr, len, val, write);
+	e = &bus->ent[i];
+	if (!bus_covers(e, addr, len))
+		return -EOPNOTSUPP;
+	dev = READ_ONCE(e->dev);
+	ops = dev->ops;
+	if (write)
+		return ops->write ? ops->write(vcpu, dev, addr, len, val) : -EOPNOTSUPP;
+	return ops->read ? ops->read(vcpu, dev, addr, len, val) : -EOPNOTSUPP;
 }
 
 int rl_bus_write(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, const void *val)
@@ -140,6 +164,8 @@ static void bus_set_reach(struct rl_bus *bus)
 	int i;
 
 	for (i = 0; i < bus->nr; i++) {
+		bus->ent[i].alone = !i || (reach <= bus->ent[i].addr &&
+					   bus->ent[i - 1].addr != bus->ent[i].addr);
 		reach = max(reach, bus->ent[i].addr + bus->ent[i].len);
 		bus->ent[i].reach = reach;
 	}

@@ -117,7 +117,6 @@ static bool msr_is_fast(u32 index, bool write)
 static bool fast_msr(struct rl_vcpu *vcpu)
 {
 	u32 index = vcpu->regs[RL_RCX];
-	u64 val;
 
 	if (!msr_is_fast(index, vcpu->exit.msr.write) || need_length(vcpu, true) ||
 	    unlikely(rcu_access_pointer(vcpu->vm->msr_filter)))
@@ -127,32 +126,39 @@ static bool fast_msr(struct rl_vcpu *vcpu)
 		if (rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false))
 			return false;
 	} else {
-		if (rl_msr_get(vcpu, index, &val, false))
+		if (rl_msr_get(vcpu, index, &vcpu->exit.msr.val, false))
 			return false;
-		set_edx_eax(vcpu, val);
+		set_edx_eax(vcpu, vcpu->exit.msr.val);
 	}
 	rl_skip_insn(vcpu);
 	return true;
 }
 
+static noinline int bus_in(struct rl_vcpu *vcpu, u16 port, int size)
+{
+	u32 val = 0;
+	int r;
+
+	r = rl_bus_read(vcpu, RL_BUS_PIO, port, size, &val);
+	if (!r) {
+		rl_trace(pio, vcpu, false, port, size, 1, val);
+		rl_pio_result(vcpu, size, val);
+	}
+	return r;
+}
+
 static int bus_io(struct rl_vcpu *vcpu)
 {
+	int size = vcpu->exit.io.size, idx, r;
+	u16 port = vcpu->exit.io.port;
 	struct rl_vm *vm = vcpu->vm;
-	int size = vcpu->exit.io.size;
-	u32 val = 0;
-	int idx, r;
 
 	idx = srcu_read_lock(&vm->srcu);
 	if (vcpu->exit.io.in) {
-		r = rl_bus_read(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
-		if (!r) {
-			rl_trace(pio, vcpu, false, vcpu->exit.io.port, size, 1, val);
-			rl_pio_result(vcpu, size, val);
-		}
+		r = bus_in(vcpu, port, size);
 	} else {
-		val = vcpu->regs[RL_RAX];
-		rl_trace(pio, vcpu, true, vcpu->exit.io.port, size, 1, vcpu->regs[RL_RAX]);
-		r = rl_bus_write(vcpu, RL_BUS_PIO, vcpu->exit.io.port, size, &val);
+		rl_trace(pio, vcpu, true, port, size, 1, vcpu->regs[RL_RAX]);
+		r = rl_bus_write(vcpu, RL_BUS_PIO, port, size, &vcpu->regs[RL_RAX]);
 	}
 	srcu_read_unlock(&vm->srcu, idx);
 	return r;

@@ -96,6 +96,7 @@ struct rl_exit {
 		} fault;
 		struct {
 			bool write;	/* index in RCX, value in EDX:EAX */
+			u64 val;	/* room for what RDMSR gives */
 		} msr;
 		struct {
 			u8 cr;		/* 0, 3, 4 or 8 */
