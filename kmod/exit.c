@@ -464,8 +464,6 @@ static int exit_fault(struct rl_vcpu *vcpu)
 {
 	int r;
 
-	if (rl_emulation_begun(vcpu))
-		return rl_emulate(vcpu);
 	r = rl_mmu_fault(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access);
 	switch (r) {
 	case RL_MMU_FIXED:

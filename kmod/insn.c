@@ -174,27 +174,36 @@ static int complete_in(struct rl_vcpu *vcpu)
 	return run_insn(vcpu, in);
 }
 
-/* The next queued write; those that a kernel device takes need no exit. */
+static int complete_out(struct rl_vcpu *vcpu)
+{
+	return RL_RESUME;
+}
+
+static int send_writes(struct rl_vcpu *vcpu);
+
+/* The next queued write, which the kernel does not take. */
+static int send_write(struct rl_vcpu *vcpu, struct rl_insn *in)
+{
+	struct mmio_piece *p = &in->writes[in->sent++];
+
+	vcpu->complete = in->sent < in->nr_writes ? send_writes : complete_out;
+	return mmio_user(vcpu, p, true);
+}
+
+/* Those behind the first were not offered to devices in the kernel yet. */
 static int send_writes(struct rl_vcpu *vcpu)
 {
 	struct rl_insn *in = vcpu->insn;
 
-	while (in->sent < in->nr_writes) {
-		struct mmio_piece *p = &in->writes[in->sent++];
+	for (; in->sent < in->nr_writes; in->sent++) {
+		struct mmio_piece *p = &in->writes[in->sent];
 		int idx = srcu_read_lock(&vcpu->vm->srcu);
-		bool done = in->sent > 1 && rl_mmio_write(vcpu, p->gpa, p->len, p->data);
+		bool done = rl_mmio_write(vcpu, p->gpa, p->len, p->data);
 
 		srcu_read_unlock(&vcpu->vm->srcu, idx);
-		if (done)
-			continue;
-		vcpu->complete = send_writes;
-		return mmio_user(vcpu, p, true);
+		if (!done)
+			return send_write(vcpu, in);
 	}
-	return RL_RESUME;
-}
-
-static int complete_out(struct rl_vcpu *vcpu)
-{
 	return RL_RESUME;
 }
 
@@ -242,7 +251,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 			vcpu->complete = complete_out;
 			return RL_EXIT_USER;
 		}
-		return in->nr_writes ? send_writes(vcpu) : RL_RESUME;
+		return in->nr_writes ? send_write(vcpu, in) : RL_RESUME;
 	case RL_EMUL_FAULT:
 		commit(vcpu, e);
 		queue_fault(vcpu, &e->fault);
@@ -281,7 +290,7 @@ int rl_emulate(struct rl_vcpu *vcpu)
 	if (in->begun) {
 		in->begun = false;
 		if (in->nr_writes)
-			return send_writes(vcpu);
+			return send_write(vcpu, in);
 		vcpu->complete = complete_read;
 		return mmio_user(vcpu, &in->reads[in->nr_reads], false);
 	}
@@ -294,11 +303,6 @@ int rl_emulate(struct rl_vcpu *vcpu)
 		memcpy(in->e.insn, exit->fault.bytes, in->e.fetched);
 	}
 	return run_insn(vcpu, in);
-}
-
-bool rl_emulation_begun(struct rl_vcpu *vcpu)
-{
-	return vcpu->insn && vcpu->insn->begun;
 }
 
 static noinline bool walk_code(struct rl_vcpu *vcpu, gva_t linear, gpa_t *gpa)
@@ -452,16 +456,17 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 out:
 	srcu_read_unlock(&vcpu->vm->srcu, idx);
 
-	if (res == RL_EMUL_USER) {
-		in->begun = true;
-		return false;
+	if (res != RL_EMUL_USER) {
+		if (res != RL_EMUL_OK)
+			return false;
+		vcpu->stat.emulated++;
+		rl_ops->set_shadow(vcpu, 0);
+		if (!in->nr_writes)
+			return true;
 	}
-	if (res != RL_EMUL_OK)
-		return false;
-	vcpu->stat.emulated++;
-	rl_ops->set_shadow(vcpu, 0);
-	in->begun = in->nr_writes;
-	return !in->begun;
+	in->begun = true;
+	exit->kind = RL_EXIT_EMULATE;
+	return false;
 }
 
 /* Opcodes behind the exits whose instruction has no operands to look at. */

@@ -7,7 +7,6 @@
 
 int rl_emulate(struct rl_vcpu *vcpu);
 bool rl_emulate_fast(struct rl_vcpu *vcpu);
-bool rl_emulation_begun(struct rl_vcpu *vcpu);
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
 void rl_insn_free(struct rl_vcpu *vcpu);
 int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count);
