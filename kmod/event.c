@@ -275,14 +275,7 @@ static void inject_irq(struct rl_vcpu *vcpu)
 	inject(vcpu, RL_EVENT_INTR, vector, false, 0);
 }
 
-/**
- * rl_event_inject() - Choose what the next entry delivers
- * @vcpu: the vCPU
- *
- * On RL_REQ_EVENT, right before the entry, IRQs off. What does not go in asks
- * for an exit when it could.
- */
-void rl_event_inject(struct rl_vcpu *vcpu)
+static void choose_event(struct rl_vcpu *vcpu)
 {
 	bool busy = true;
 
@@ -301,16 +294,12 @@ void rl_event_inject(struct rl_vcpu *vcpu)
 		busy = false;
 	vcpu->entry_event = busy;
 
-	if (vcpu->nmi_pending) {
-		if (!busy && rl_ops->nmi_allowed(vcpu)) {
-			vcpu->nmi_pending--;
-			vcpu->nmi_injected = true;
-			vcpu->stat.injected_nmis++;
-			vcpu->entry_event = busy = true;
-			inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
-		}
-		if (vcpu->nmi_pending)
-			rl_ops->enable_nmi_window(vcpu);
+	if (vcpu->nmi_pending && !busy && rl_ops->nmi_allowed(vcpu)) {
+		vcpu->nmi_pending--;
+		vcpu->nmi_injected = true;
+		vcpu->stat.injected_nmis++;
+		vcpu->entry_event = busy = true;
+		inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
 	}
 
 	if (!vcpu->lapic) {
@@ -325,4 +314,18 @@ void rl_event_inject(struct rl_vcpu *vcpu)
 		inject_irq(vcpu);
 	if (rl_irq_waiting(vcpu))
 		rl_ops->enable_intr_window(vcpu);
+}
+
+/**
+ * rl_event_inject() - Choose what the next entry delivers
+ * @vcpu: the vCPU
+ *
+ * On RL_REQ_EVENT, right before the entry, IRQs off. What does not go in asks
+ * for an exit when it could: the NMI last, as that depends on what goes in.
+ */
+void rl_event_inject(struct rl_vcpu *vcpu)
+{
+	choose_event(vcpu);
+	if (vcpu->nmi_pending)
+		rl_ops->enable_nmi_window(vcpu);
 }

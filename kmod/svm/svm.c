@@ -437,6 +437,15 @@ static void svm_enable_nmi_window(struct rl_vcpu *vcpu)
 		return;		/* the IRET intercept is on */
 	if (svm->nmi_step)
 		return;
+	/*
+	 * An event that goes in would push our TF with the flags, for the guest
+	 * to find after its IRET. The entry ends right behind it instead.
+	 */
+	if (vcpu->entry_event) {
+		rl_request(vcpu, RL_REQ_EVENT);
+		smp_send_reschedule(smp_processor_id());
+		return;
+	}
 	rflags = rl_rflags_read(vcpu);
 	svm->nmi_step = true;
 	svm->nmi_step_flags = rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF);
