@@ -59,6 +59,10 @@ check: setup
 check-clients: setup module
 	@selftests/clients/run $(CLIENTS)
 
+# All hosts, the one whose kernel is built first and watches everything too.
+check-long: setup
+	@$(TESTHOST)/check amd intel amd-full debug
+
 demo: setup
 	@$(TESTHOST)/demo $(or $(HOST),amd)
 
@@ -85,6 +89,7 @@ help:
 	@echo 'make check       build, then run every test (HOST=amd|intel|amd-full|debug,'
 	@echo '                 TESTS="name...", MODULE=kvm to see the tests on kvm.ko)'
 	@echo 'make check-clients   QEMU, KVM selftests on ringlet and on kvm.ko, one table'
+	@echo 'make check-long  the same on all hosts, the debug kernel too (some hours)'
 	@echo 'make bench       what each exit costs, on ringlet and on kvm.ko'
 	@echo 'make unit        the tests that need no host'
 	@echo 'make sparse      rebuild the module under sparse'

@@ -37,7 +37,7 @@ stock_release()
 	done | sort -uV | tail -n 1
 }
 
-# find_kernel stock|small|debug: sets KERNEL_RELEASE, KERNEL_IMAGE,
+# find_kernel stock|small|debug|kcsan: sets KERNEL_RELEASE, KERNEL_IMAGE,
 # KERNEL_ROOT (the folder that holds lib/modules) and KERNEL_KO (our module
 # built for that kernel).
 find_kernel()
@@ -55,7 +55,7 @@ find_kernel()
 		KERNEL_IMAGE=${KERNEL_ROOT%/}/boot/vmlinuz-$KERNEL_RELEASE
 		KERNEL_KO=$TOP/ringlet.ko
 		;;
-	small|debug)
+	small|debug|kcsan)
 		KERNEL_ROOT=$BUILD/kernel-$1/root
 		KERNEL_IMAGE=$BUILD/kernel-$1/arch/x86/boot/bzImage
 		"$HERE/kernel" "$1" >&2 || die "cannot build the $1 kernel"
@@ -63,7 +63,7 @@ find_kernel()
 		KERNEL_KO=$BUILD/mod-$1/ringlet.ko
 		;;
 	*)
-		die "unknown kernel '$1' (stock, small or debug)"
+		die "unknown kernel '$1' (stock, small, debug or kcsan)"
 		;;
 	esac
 	[ -r "$KERNEL_IMAGE" ] ||
