@@ -481,7 +481,7 @@ static int exit_fault(struct rl_vcpu *vcpu)
 
 /*
  * The hypercall instruction of the other vendor's CPUs, met in a guest that moved
- * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place.
+ * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place. vm->srcu held.
  */
 static bool fix_hypercall(struct rl_vcpu *vcpu)
 {
@@ -509,9 +509,14 @@ static int exit_exception(struct rl_vcpu *vcpu)
 {
 	u8 vector = vcpu->exit.exc.vector;
 
-	if (vector == X86_TRAP_UD && fix_hypercall(vcpu))
-		return RL_RESUME;
+	if (vector == X86_TRAP_UD) {
+		int idx = srcu_read_lock(&vcpu->vm->srcu);
+		bool fixed = fix_hypercall(vcpu);
 
+		srcu_read_unlock(&vcpu->vm->srcu, idx);
+		if (fixed)
+			return RL_RESUME;
+	}
 	if (vector == X86_TRAP_DB) {
 		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
 			return debug_exit(vcpu, vector, vcpu->exit.exc.payload);
