@@ -248,6 +248,15 @@ bool rl_irq_waiting(struct rl_vcpu *vcpu)
 	       (rl_lapic_extint_ok(vcpu) && rl_pic_pending(vcpu));
 }
 
+/**
+ * rl_extint_free() - Is there room for an interrupt of user space's own 8259?
+ * @vcpu: with vcpu->user_pic
+ */
+bool rl_extint_free(struct rl_vcpu *vcpu)
+{
+	return !vcpu->lapic || (vcpu->extint < 0 && rl_lapic_extint_ok(vcpu));
+}
+
 /* INTA: take the vector from the controller that has one. */
 static int acknowledge_irq(struct rl_vcpu *vcpu)
 {
@@ -302,17 +311,15 @@ static void choose_event(struct rl_vcpu *vcpu)
 		inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
 	}
 
-	if (!vcpu->lapic) {
-		if (READ_ONCE(vcpu->run->request_interrupt_window) &&
-		    (busy || !rl_ops->intr_allowed(vcpu)))
+	if (vcpu->lapic && rl_irq_waiting(vcpu)) {
+		if (!busy && rl_ops->intr_allowed(vcpu))
+			inject_irq(vcpu);
+		if (rl_irq_waiting(vcpu))
 			rl_ops->enable_intr_window(vcpu);
-		return;
 	}
-	if (!rl_irq_waiting(vcpu))
-		return;
-	if (!busy && rl_ops->intr_allowed(vcpu))
-		inject_irq(vcpu);
-	if (rl_irq_waiting(vcpu))
+	/* At once, when the guest takes interrupts now: user space waits. */
+	if (unlikely(vcpu->user_pic) && READ_ONCE(vcpu->run->request_interrupt_window) &&
+	    rl_extint_free(vcpu))
 		rl_ops->enable_intr_window(vcpu);
 }
 

@@ -212,7 +212,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:
 		rl_request(vcpu, RL_REQ_EVENT);
-		return vcpu->lapic;
+		return !vcpu->user_pic;
 	default:
 		return false;
 	}
@@ -566,6 +566,7 @@ static int exit_hypercall(struct rl_vcpu *vcpu)
 		rl_vcpu_yield_to_peer(vcpu);
 		ret = 0;
 	}
+	rl_request(vcpu, RL_REQ_EVENT);		/* what polling is for */
 	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
 	return skip(vcpu);
 }

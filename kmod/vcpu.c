@@ -104,6 +104,8 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 	r = rl_ops->vcpu_create(vcpu);
 	if (r)
 		goto err_fpu;
+	vcpu->extint = -1;
+	vcpu->user_pic = !rl_irqchip_full(&vm->irq);
 	if (rl_irqchip_in_kernel(&vm->irq)) {
 		r = rl_lapic_create(vcpu);
 		if (r)
@@ -172,6 +174,17 @@ static int handle_requests(struct rl_vcpu *vcpu)
 		rl_lapic_do_init_sipi(vcpu);
 		if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
 			return -EAGAIN;	/* internal: back to run_loop(), to sleep */
+	}
+	if (rl_request_check(vcpu, RL_REQ_TPR_ACCESS)) {
+		vcpu->run->exit_reason = KVM_EXIT_TPR_ACCESS;
+		vcpu->run->tpr_access.rip = vcpu->tpr_access.rip;
+		vcpu->run->tpr_access.is_write = vcpu->tpr_access.write;
+		return RL_EXIT_USER;
+	}
+	if (rl_request_check(vcpu, RL_REQ_IOAPIC_EOI)) {
+		vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		vcpu->run->eoi.vector = vcpu->eoi_vector;
+		return RL_EXIT_USER;
 	}
 	if (rl_request_check(vcpu, RL_REQ_INTERCEPTS))
 		rl_ops->update_intercepts(vcpu);
@@ -252,10 +265,10 @@ out:
 	rl_fpu_leave(vcpu);
 }
 
-/* User space wants to know, with its own irqchip, when it may inject. */
+/* User space wants to know, with its own 8259, when it may inject. */
 static bool user_may_inject(struct rl_vcpu *vcpu)
 {
-	return !vcpu->lapic && rl_ops->intr_allowed(vcpu) && !rl_event_pending(vcpu);
+	return rl_extint_free(vcpu) && rl_ops->intr_allowed(vcpu) && !rl_event_pending(vcpu);
 }
 
 /* Runnable, but for user space or the host: anything that ends the loop. */
@@ -315,7 +328,7 @@ static int run_loop(struct rl_vcpu *vcpu)
 			if (r <= 0)
 				break;
 		}
-		if (unlikely(!vcpu->lapic) && vcpu->run->request_interrupt_window &&
+		if (unlikely(vcpu->user_pic) && r > 0 && vcpu->run->request_interrupt_window &&
 		    user_may_inject(vcpu)) {
 			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			return RL_EXIT_USER;
@@ -346,7 +359,7 @@ static void publish_run(struct rl_vcpu *vcpu)
 	run->flags = 0;
 	run->cr8 = rl_lapic_get_cr8(vcpu);
 	run->apic_base = rl_lapic_base(vcpu);
-	run->ready_for_interrupt_injection = vcpu->lapic || user_may_inject(vcpu);
+	run->ready_for_interrupt_injection = !vcpu->user_pic || user_may_inject(vcpu);
 }
 
 /*
@@ -422,6 +435,9 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 		goto out;
 	}
 
+	if (unlikely(vcpu->user_pic) && READ_ONCE(run->request_interrupt_window))
+		rl_request(vcpu, RL_REQ_EVENT);
+
 	pending_complete = vcpu->complete;
 	if (pending_complete) {
 		r = rl_complete_user_exit(vcpu);
@@ -449,9 +465,13 @@ static int vcpu_ioctl_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt
 {
 	if (irq->irq >= 256)
 		return -EINVAL;
-	if (vcpu->lapic)
+	if (!vcpu->user_pic)
 		return -ENXIO;
-	rl_requeue_interrupt(vcpu, irq->irq, false);
+	if (!vcpu->lapic)
+		rl_requeue_interrupt(vcpu, irq->irq, false);
+	else if (vcpu->extint >= 0)
+		return -EEXIST;
+	vcpu->extint = vcpu->lapic ? irq->irq : -1;
 	rl_request(vcpu, RL_REQ_EVENT);
 	return 0;
 }
@@ -580,6 +600,7 @@ RL_IOC_FN(rl_set_mp_state)
 RL_IOC_FN(rl_set_guest_debug)
 RL_IOC_FN(rl_translate)
 RL_IOC_FN(rl_set_mce)
+RL_IOC_FN(rl_tpr_reporting)
 RL_IOC_FN(rl_lapic_set_vapic)
 RL_IOC_FN(vcpu_get_lapic)
 RL_IOC_FN(vcpu_set_lapic)
@@ -616,6 +637,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_GET_CPUID2, RL_IOC_RAW, vcpu_get_cpuid2 },
 	{ KVM_GET_LAPIC, RL_IOC_OUT, ioc_vcpu_get_lapic },
 	{ KVM_SET_LAPIC, RL_IOC_IN, ioc_vcpu_set_lapic },
+	{ KVM_TPR_ACCESS_REPORTING, RL_IOC_INOUT, ioc_rl_tpr_reporting },
 	{ KVM_SET_VAPIC_ADDR, RL_IOC_IN, ioc_rl_lapic_set_vapic },
 	{ KVM_INTERRUPT, RL_IOC_IN, ioc_vcpu_ioctl_interrupt },
 	{ KVM_NMI, RL_IOC_RAW, vcpu_nmi },

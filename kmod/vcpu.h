@@ -37,6 +37,8 @@ enum rl_request {
 	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
 	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
+	RL_REQ_IOAPIC_EOI,	/* tell user space's I/O APIC: vcpu->eoi_vector */
+	RL_REQ_TPR_ACCESS,	/* tell user space: vcpu->tpr_access */
 	RL_REQ_INTERCEPTS,	/* the MSR filter changed */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 };
@@ -163,6 +165,11 @@ struct rl_vcpu {
 
 	u64 apic_base;			/* without one in the kernel */
 	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
+	bool user_pic;			/* [c] the 8259 is in user space, or all of the irqchip */
+	u8 eoi_vector;
+	bool tpr_reporting;		/* KVM_TPR_ACCESS_REPORTING */
+	s16 extint;			/* split irqchip: vector of KVM_INTERRUPT, or -1 */
+	struct { u64 rip; bool write; } tpr_access;
 	int mp_state;			/* KVM_MP_STATE_*; [atomic]: others write it to wake */
 	bool preempted;			/* scheduled out while runnable */
 	u64 halt_poll_ns;
@@ -302,6 +309,7 @@ void rl_event_inject(struct rl_vcpu *vcpu);
 void rl_queue_nmi(struct rl_vcpu *vcpu);
 void rl_event_delivered(struct rl_vcpu *vcpu);
 bool rl_irq_waiting(struct rl_vcpu *vcpu);
+bool rl_extint_free(struct rl_vcpu *vcpu);
 void rl_deliver_payload(struct rl_vcpu *vcpu);
 void rl_skip_insn(struct rl_vcpu *vcpu);	/* exit.c */
 void rl_singlestep_done(struct rl_vcpu *vcpu);

@@ -262,6 +262,8 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_PCI_SEGMENT:
 	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_LAST_CPU:
+	case KVM_CAP_SPLIT_IRQCHIP:
+	case KVM_CAP_VAPIC:
 	case KVM_CAP_X86_USER_SPACE_MSR:
 	case KVM_CAP_X86_MSR_FILTER:
 	case KVM_CAP_MSR_PLATFORM_INFO:
@@ -389,6 +391,9 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 			break;
 		vm->disabled_exits = cap->args[0];
 		r = 0;
+		break;
+	case KVM_CAP_SPLIT_IRQCHIP:
+		r = rl_split_irqchip(vm, cap->args[0]);
 		break;
 	case KVM_CAP_X86_USER_SPACE_MSR:
 		if (cap->args[0] & ~(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |

@@ -180,7 +180,8 @@ static void ioapic_eoi_pin(struct rl_ioapic *ioapic, int pin, u8 vector)
  * rl_ioapic_eoi() - A local APIC finished a vector
  * @vcpu:   its vCPU
  * @vector: the vector
- * @level:  it was level-triggered, so the EOI is broadcast to I/O APICs
+ * @level:  it was level-triggered, so the EOI is broadcast to I/O APICs, be they
+ *	user space's
  *
  * Context: any, IRQs on or off; no interrupt controller's lock held.
  */
@@ -190,7 +191,14 @@ void rl_ioapic_eoi(struct rl_vcpu *vcpu, u8 vector, bool level)
 	unsigned long pins = 0, flags;
 	int pin;
 
-	if (!ioapic || !test_bit(vector, ioapic->eoi_vectors))
+	if (!ioapic) {
+		if (level && rl_vector_is_users(vcpu->vm, vector)) {
+			vcpu->eoi_vector = vector;
+			rl_request(vcpu, RL_REQ_IOAPIC_EOI);
+		}
+		return;
+	}
+	if (!test_bit(vector, ioapic->eoi_vectors))
 		return;
 	spin_lock_irqsave(&ioapic->lock, flags);
 	for (pin = 0; pin < RL_IOAPIC_PINS; pin++)

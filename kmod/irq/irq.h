@@ -35,9 +35,9 @@ struct rl_irq {
 	struct rl_ioapic *ioapic;	/* [c] */
 	struct rl_pit *pit;		/* [c] NULL without KVM_CREATE_PIT2 */
 	struct rl_routing __rcu *routing;	/* [l] */
-	bool in_kernel;			/* [c] full irqchip; release-stored last */
-	bool split;			/* KVM_CAP_SPLIT_IRQCHIP: local APICs only */
-	u8 nr_reserved_ioapic_pins;	/* split */
+	bool in_kernel;			/* [c] local APICs; release-stored last */
+	bool split;			/* [c] and nothing else: KVM_CAP_SPLIT_IRQCHIP */
+	u32 user_pins;			/* [c] split: GSIs below are user space's I/O APICs' */
 	u32 bsp_id;			/* [c] vCPU id of the boot processor */
 	atomic_t nmi_lvt0;		/* [a] vCPUs whose LVT0 delivers NMIs */
 	spinlock_t irqfd_lock;		/* innermost */
@@ -49,8 +49,14 @@ struct rl_irq {
 
 static inline bool rl_irqchip_in_kernel(const struct rl_irq *irq)
 {
-	/* Pairs with rl_create_irqchip(). */
+	/* Pairs with rl_create_irqchip() and rl_split_irqchip(). */
 	return smp_load_acquire(&irq->in_kernel);
+}
+
+/* Both 8259s and the I/O APIC, too? */
+static inline bool rl_irqchip_full(const struct rl_irq *irq)
+{
+	return rl_irqchip_in_kernel(irq) && !irq->split;
 }
 
 /* ioctls; arguments are in kernel memory already; errors as KVM's */
@@ -59,6 +65,7 @@ int rl_irq_init(struct rl_vm *vm);		/* at VM creation */
 void rl_irq_stop(struct rl_vm *vm);
 void rl_irq_destroy(struct rl_vm *vm);		/* last reference */
 int rl_create_irqchip(struct rl_vm *vm);	/* vm->lock held; EEXIST, EINVAL after a vCPU */
+int rl_split_irqchip(struct rl_vm *vm, u64 pins);	/* likewise, but EEXIST after a vCPU */
 int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip);	/* ENXIO, EINVAL */
 int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip);
 int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status; ENXIO */
@@ -97,7 +104,8 @@ int rl_lapic_pending(struct rl_vcpu *vcpu);
 void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector);
 /* Does LVT0 or the state of the APIC let an 8259 interrupt through to this vCPU? */
 bool rl_lapic_extint_ok(struct rl_vcpu *vcpu);
-bool rl_pic_pending(struct rl_vcpu *vcpu);	/* output of the 8259 pair, for this vCPU */
+/* Output of the 8259 pair, for this vCPU; with a split irqchip what KVM_INTERRUPT left. */
+bool rl_pic_pending(struct rl_vcpu *vcpu);
 int rl_pic_ack(struct rl_vcpu *vcpu);		/* INTA cycle: vector */
 /* 0, or 1 for "#GP", as rl_msr_get/set in cpu/cpu.h: APIC_BASE, TSC_DEADLINE, x2APIC range */
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
@@ -119,6 +127,7 @@ void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic);
+int rl_tpr_reporting(struct rl_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl);
 /* INIT or SIPI waits? / act on it: resets the vCPU, sets mp_state, CS:IP of the SIPI. */
 bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu);
 void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu);

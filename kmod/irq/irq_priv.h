@@ -64,6 +64,7 @@ struct rl_lapic {
 	void *regs;		/* the page; IRR and TMR [a], the rest [v] */
 	u64 base;		/* [v] IA32_APIC_BASE */
 	int isr_top;		/* [v] highest vector in service, or -1 */
+	gpa_t vapic_addr;	/* [v] KVM_SET_VAPIC_ADDR, 0: none */
 	bool lvt0_nmi;		/* [v] counted in irq.nmi_lvt0 */
 	unsigned long errors;	/* [a] ESR bits since the last write of ESR */
 	unsigned long events;	/* [a] LAPIC_INIT, LAPIC_SIPI */
@@ -162,6 +163,7 @@ void rl_pit_unmasked(struct rl_vm *vm);
 int rl_routing_default(struct rl_vm *vm);
 void rl_routing_free(struct rl_vm *vm);
 int rl_set_gsi_from(struct rl_vm *vm, enum rl_irq_source src, u32 gsi, int level, bool line_status);
+bool rl_vector_is_users(struct rl_vm *vm, u8 vector);
 bool rl_pin_has_notifier(struct rl_vm *vm, int chip, int pin);
 void rl_pin_acked(struct rl_vm *vm, int chip, int pin);
 void rl_pin_unmasked(struct rl_vm *vm, int chip, int pin);

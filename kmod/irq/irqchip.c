@@ -58,7 +58,7 @@ int rl_create_irqchip(struct rl_vm *vm)
 	int r;
 
 	lockdep_assert_held(&vm->lock);
-	if (irq->in_kernel || irq->split)
+	if (irq->in_kernel)
 		return -EEXIST;
 	if (vm->nr_vcpus)
 		return -EINVAL;
@@ -88,9 +88,38 @@ err_map:
 	return r;
 }
 
+/**
+ * rl_split_irqchip() - KVM_CAP_SPLIT_IRQCHIP: local APICs here, the rest in user space
+ * @vm: vm->lock held
+ * @pins: GSIs that are inputs of I/O APICs there
+ *
+ * Return: 0, -EINVAL, -EEXIST (an irqchip, or a vCPU), -ENOMEM.
+ */
+int rl_split_irqchip(struct rl_vm *vm, u64 pins)
+{
+	struct rl_irq *irq = &vm->irq;
+	int r;
+
+	lockdep_assert_held(&vm->lock);
+	if (pins > RL_NR_GSIS)
+		return -EINVAL;
+	if (irq->in_kernel || vm->nr_vcpus)
+		return -EEXIST;
+	r = rl_set_routing(vm, NULL, 0);
+	if (!r)
+		r = rl_apic_map_create(vm);
+	if (r)
+		return r;
+	irq->split = true;
+	irq->user_pins = pins;
+	/* Pairs with rl_irqchip_in_kernel(). */
+	smp_store_release(&irq->in_kernel, true);
+	return 0;
+}
+
 int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip)
 {
-	if (!rl_irqchip_in_kernel(&vm->irq))
+	if (!rl_irqchip_full(&vm->irq))
 		return -ENXIO;
 	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
 		return -EINVAL;
@@ -103,7 +132,7 @@ int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip)
 
 int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip)
 {
-	if (!rl_irqchip_in_kernel(&vm->irq))
+	if (!rl_irqchip_full(&vm->irq))
 		return -ENXIO;
 	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
 		return -EINVAL;

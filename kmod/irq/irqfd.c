@@ -249,7 +249,9 @@ static int irqfd_assign(struct rl_vm *vm, const struct kvm_irqfd *args)
 	struct file *file;
 	int r;
 
-	if (!rl_irqchip_in_kernel(&vm->irq))
+	/* The end of a level is seen by an I/O APIC here. */
+	if (args->flags & KVM_IRQFD_FLAG_RESAMPLE ? !rl_irqchip_full(&vm->irq) :
+						    !rl_irqchip_in_kernel(&vm->irq))
 		return -EINVAL;
 	irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
 	if (!irqfd)

@@ -76,9 +76,33 @@ static int lapic_find_pending(struct rl_lapic *apic)
 	return irr;
 }
 
+/* Memory that is not there right now keeps what it has. */
+static noinline void vapic_access(struct rl_lapic *apic, u32 *data, bool write)
+{
+	struct rl_vm *vm = apic->vcpu->vm;
+	int idx = srcu_read_lock(&vm->srcu);
+
+	if (write)
+		rl_guest_write_atomic(vm, apic->vapic_addr, data, sizeof(*data));
+	else
+		rl_guest_read_atomic(vm, apic->vapic_addr, data, sizeof(*data));
+	srcu_read_unlock(&vm->srcu, idx);
+}
+
+static void vapic_publish(struct rl_lapic *apic)
+{
+	u32 data = lapic_get(apic, APIC_TASKPRI) & 0xff;
+
+	data |= (max(apic->isr_top, 0) & 0xf0) << 8;
+	data |= (u32)max(rl_apic_highest(apic->regs + APIC_IRR), 0) << 24;
+	vapic_access(apic, &data, true);
+}
+
 static void lapic_update_ppr(struct rl_lapic *apic)
 {
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), apic->isr_top));
+	if (unlikely(apic->vapic_addr))
+		vapic_publish(apic);
 }
 
 /* The processor's priority fell: something may have become deliverable. */
@@ -102,6 +126,8 @@ void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector)
 	/* Higher than all in service, or it would not have been pending. */
 	apic->isr_top = vector;
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), vector));
+	if (unlikely(apic->vapic_addr))
+		vapic_publish(apic);
 }
 
 static void lapic_eoi(struct rl_lapic *apic)
@@ -128,6 +154,15 @@ static bool lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
 	return true;
 }
 
+/* What the guest made of its TPR in memory. */
+static void vapic_fetch(struct rl_lapic *apic)
+{
+	u32 data = lapic_get(apic, APIC_TASKPRI);
+
+	vapic_access(apic, &data, false);
+	lapic_set_tpr(apic, data & APIC_TPRI_MASK);
+}
+
 u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic ? lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 & 0xf : vcpu->cr8;
@@ -151,6 +186,8 @@ void rl_lapic_sync_tpr(struct rl_vcpu *vcpu)
 
 	if (!apic)
 		return;
+	if (unlikely(apic->vapic_addr))
+		vapic_fetch(apic);
 	lapic_update_ppr(apic);
 	if (rl_ops->update_tpr)
 		rl_ops->update_tpr(vcpu, lapic_get(apic, APIC_TASKPRI),
@@ -273,9 +310,24 @@ void rl_lapic_nmi_wd(struct rl_vm *vm)
 
 /* Registers */
 
+/* Where 32-bit guests touch their TPR: KVM_EXIT_TPR_ACCESS when the access is done. */
+static void report_tpr_access(struct rl_lapic *apic, bool write)
+{
+	struct rl_vcpu *vcpu = apic->vcpu;
+
+	if (likely(!vcpu->tpr_reporting))
+		return;
+	vcpu->tpr_access.rip = rl_rip_read(vcpu);
+	vcpu->tpr_access.write = write;
+	rl_request(vcpu, RL_REQ_TPR_ACCESS);
+}
+
 static u32 lapic_read(struct rl_lapic *apic, u32 reg)
 {
 	switch (reg) {
+	case APIC_TASKPRI:
+		report_tpr_access(apic, false);
+		return lapic_get(apic, reg);
 	case APIC_ARBPRI:
 		return 0;
 	case APIC_TMCCT:
@@ -356,6 +408,7 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 	case APIC_TASKPRI:
 		if (x2apic && val & ~APIC_TPRI_MASK)
 			return 1;
+		report_tpr_access(apic, true);
 		/* Also so that the backend learns of it. */
 		if (lapic_set_tpr(apic, val & APIC_TPRI_MASK))
 			rl_request(apic->vcpu, RL_REQ_EVENT);
@@ -695,6 +748,8 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 
 	if (!apic)
 		return -EINVAL;
+	if (unlikely(apic->vapic_addr))
+		vapic_fetch(apic);
 	/* What has expired is an interrupt: the page is all there is. */
 	rl_lapic_timer_fired(vcpu);
 	memcpy(s->regs, apic->regs, sizeof(s->regs));
@@ -734,12 +789,35 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 
 /*
  * A TPR in guest memory, for 32-bit guests whose user space has patched their
- * accesses. It learns where from KVM_TPR_ACCESS_REPORTING, which is not
- * offered; but it says at every reset that there is none.
+ * accesses, which it learns of by KVM_TPR_ACCESS_REPORTING. The guest keeps its
+ * TPR in byte 0; bytes 1 and 3 tell it the highest vectors in service and
+ * pending, by which it knows when to call KVM_HC_VAPIC_POLL_IRQ.
  */
 int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic)
 {
-	return vcpu->lapic && !vapic->vapic_addr ? 0 : -EINVAL;
+	struct rl_vm *vm = vcpu->vm;
+	int idx, r;
+	u32 data;
+
+	if (!vcpu->lapic)
+		return -EINVAL;
+	idx = srcu_read_lock(&vm->srcu);
+	r = vapic->vapic_addr ? rl_guest_read(vm, vapic->vapic_addr, &data, sizeof(data)) : 0;
+	srcu_read_unlock(&vm->srcu, idx);
+	if (r)
+		return -EINVAL;
+	vcpu->lapic->vapic_addr = vapic->vapic_addr;
+	rl_request(vcpu, RL_REQ_EVENT);
+	return 0;
+}
+
+/* KVM_TPR_ACCESS_REPORTING: 0, -EINVAL for flags. */
+int rl_tpr_reporting(struct rl_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl)
+{
+	if (ctl->flags)
+		return -EINVAL;
+	vcpu->tpr_reporting = ctl->enabled;
+	return 0;
 }
 
 /* Hardware that keeps the register page itself */

@@ -158,7 +158,7 @@ bool rl_pic_pending(struct rl_vcpu *vcpu)
 {
 	struct rl_pic *pic = vcpu->vm->irq.pic;
 
-	return pic && READ_ONCE(pic->output) && rl_lapic_extint_ok(vcpu);
+	return (pic ? READ_ONCE(pic->output) : vcpu->extint >= 0) && rl_lapic_extint_ok(vcpu);
 }
 
 static void pic_out_of_service(struct rl_pic *pic, int n, int input)
@@ -193,9 +193,14 @@ static void pic_intack(struct rl_pic *pic, int n, int input)
 int rl_pic_ack(struct rl_vcpu *vcpu)
 {
 	struct rl_pic *pic = vcpu->vm->irq.pic;
-	unsigned long flags = pic_lock(pic);
-	int vector, input;
+	int vector, input = vcpu->extint;
+	unsigned long flags;
 
+	if (!pic) {
+		vcpu->extint = -1;
+		return input;
+	}
+	flags = pic_lock(pic);
 	input = pic_request(pic, 0);
 	if (input == PIC_CASCADE) {
 		pic_intack(pic, 0, input);

@@ -111,6 +111,20 @@ int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status)
 	return rl_set_gsi_from(vm, RL_SRC_USER, gsi, level, line_status);
 }
 
+/* Is it a level-triggered one of an I/O APIC in user space? Any context. */
+bool rl_vector_is_users(struct rl_vm *vm, u8 vector)
+{
+	int idx = srcu_read_lock(&vm->srcu);
+	const struct rl_routing *rt = srcu_dereference(vm->irq.routing, &vm->srcu);
+	u32 end = rt ? rt->first[min(rt->nr_gsis, vm->irq.user_pins)] : 0, i;
+
+	for (i = 0; i < end; i++)
+		if ((u8)rt->route[i].data == vector && rt->route[i].data & BIT(15))
+			break;
+	srcu_read_unlock(&vm->srcu, idx);
+	return i < end;
+}
+
 /* Back from a pin; [a] any context, no interrupt controller's lock held but for the first. */
 
 static int pin_to_gsi(struct rl_vm *vm, int chip, int pin)

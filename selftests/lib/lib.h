@@ -86,6 +86,7 @@ bool rl_host_is_tcg(void);		/* QEMU's emulator, with its known gaps */
 bool rl_host_is_bochs(void);		/* and Bochs */
 
 #define VM_IRQCHIP	1		/* with an in-kernel irqchip */
+#define VM_SPLIT	2		/* with local APICs, and 24 pins in user space */
 struct vm *vm_new(unsigned int flags);	/* no memory, no vCPU */
 void vm_free(struct vm *vm);
 int vm_set_region(struct vm *vm, u32 slot, u64 gpa, u64 size, void *hva, u32 flags);

@@ -77,12 +77,15 @@ bool rl_host_is_bochs(void)
 
 struct vm *vm_new(unsigned int flags)
 {
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24 };
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	vm->dev = rl_dev_open();
 	vm->fd = kvm_do(vm->dev, KVM_CREATE_VM, 0);
 	if (flags & VM_IRQCHIP)
 		kvm_do(vm->fd, KVM_CREATE_IRQCHIP, 0);
+	if (flags & VM_SPLIT)
+		kvm_do(vm->fd, KVM_ENABLE_CAP, &split);
 	return vm;
 }
 
