@@ -564,6 +564,11 @@ static int vcpu_kvmclock_ctrl(void *obj, void *data, unsigned long arg)
 	return rl_kvmclock_ctrl(obj);
 }
 
+static int vcpu_stats_fd(void *obj, void *data, unsigned long arg)
+{
+	return rl_vcpu_stats_fd(obj);
+}
+
 static int vcpu_setup_mce(struct rl_vcpu *vcpu, const u64 *mcg_cap)
 {
 	return rl_setup_mce(vcpu, *mcg_cap);
@@ -653,6 +658,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vcpu_set_tsc_khz },
 	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vcpu_get_tsc_khz },
 	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
+	{ KVM_GET_STATS_FD, RL_IOC_RAW, vcpu_stats_fd },
 	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
 	{ KVM_X86_SET_MCE, RL_IOC_IN, ioc_rl_set_mce },
 	{ KVM_HAS_DEVICE_ATTR, RL_IOC_IN, vcpu_HAS_DEVICE_ATTR },

@@ -262,6 +262,7 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_PCI_SEGMENT:
 	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_LAST_CPU:
+	case KVM_CAP_BINARY_STATS_FD:
 	case KVM_CAP_SPLIT_IRQCHIP:
 	case KVM_CAP_VAPIC:
 	case KVM_CAP_X86_USER_SPACE_MSR:
@@ -557,6 +558,11 @@ static int vm_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
 	return rl_irq_line(vm, level);
 }
 
+static int vm_stats_fd(void *obj, void *data, unsigned long arg)
+{
+	return rl_vm_stats_fd(obj);
+}
+
 RL_IOC_FN(rl_set_memory_region)
 RL_IOC_FN(rl_get_dirty_log)
 RL_IOC_FN(rl_clear_dirty_log)
@@ -590,6 +596,7 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_GET_NR_MMU_PAGES, RL_IOC_RAW, vm_get_nr_mmu_pages },
 	{ KVM_REGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_add },
 	{ KVM_UNREGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_del },
+	{ KVM_GET_STATS_FD, RL_IOC_RAW, vm_stats_fd },
 	{ KVM_SET_TSS_ADDR, RL_IOC_RAW, vm_set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR, RL_IOC_IN, ioc_vm_set_identity_map },
 	{ KVM_SET_BOOT_CPU_ID, RL_IOC_RAW, vm_set_boot_cpu },

@@ -102,6 +102,10 @@ void rl_coalesced_destroy(struct rl_vm *vm);
 int rl_coalesced_add(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *where);
 int rl_coalesced_del(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *where);
 
+/* statsfd.c */
+int rl_vm_stats_fd(struct rl_vm *vm);
+int rl_vcpu_stats_fd(struct rl_vcpu *vcpu);
+
 /* main.c: virtualization on with the first VM, off with the last */
 int rl_hw_get(void);
 void rl_hw_put(void);
