@@ -553,21 +553,59 @@ static int exit_shutdown(struct rl_vcpu *vcpu)
 	return RL_EXIT_USER;
 }
 
-/* No paravirtual call is announced but the one that needs no announcement. */
+/* User space has dealt with the call: RIP is still at it. */
+static int complete_hypercall(struct rl_vcpu *vcpu)
+{
+	u64 ret = READ_ONCE(vcpu->run->hypercall.ret);
+
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
+	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
+	return skip(vcpu);
+}
+
+/* KVM_HC_MAP_GPA_RANGE: the guest tells which of its memory is encrypted. */
+static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
+{
+	u64 gpa = vcpu->regs[RL_RBX] & mask, npages = vcpu->regs[RL_RCX] & mask;
+	struct kvm_run *run = vcpu->run;
+
+	if (!(vcpu->vm->user_hypercalls & BIT(KVM_HC_MAP_GPA_RANGE)))
+		return -KVM_ENOSYS;
+	if (!IS_ALIGNED(gpa, PAGE_SIZE) || (gpa >> PAGE_SHIFT) + npages <= gpa >> PAGE_SHIFT)
+		return -KVM_EINVAL;
+	run->exit_reason = KVM_EXIT_HYPERCALL;
+	memset(&run->hypercall, 0, sizeof(run->hypercall));
+	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	run->hypercall.args[0] = gpa;
+	run->hypercall.args[1] = npages;
+	run->hypercall.args[2] = vcpu->regs[RL_RDX] & mask;
+	run->hypercall.longmode = rl_is_64bit_code(vcpu);
+	vcpu->complete = complete_hypercall;
+	return 0;
+}
+
+/* None of these needs an announcement in CPUID. */
 static int exit_hypercall(struct rl_vcpu *vcpu)
 {
+	u64 mask = rl_is_64bit_code(vcpu) ? ~0ull : U32_MAX;
+	u64 nr = vcpu->regs[RL_RAX] & mask;
 	long ret = -KVM_ENOSYS;
 
-	if (rl_ops->get_cpl(vcpu))
+	if (rl_ops->get_cpl(vcpu)) {
 		ret = -KVM_EPERM;
-	else if (vcpu->regs[RL_RAX] == KVM_HC_VAPIC_POLL_IRQ)
+	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
 		ret = 0;
-	else if (vcpu->regs[RL_RAX] == KVM_HC_SCHED_YIELD) {
+	} else if (nr == KVM_HC_SCHED_YIELD && rl_pv_has(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {
 		rl_vcpu_yield_to_peer(vcpu);
 		ret = 0;
+	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
+		ret = hypercall_map_range(vcpu, mask);
+		if (!ret)
+			return RL_EXIT_USER;
 	}
 	rl_request(vcpu, RL_REQ_EVENT);		/* what polling is for */
-	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
+	vcpu->regs[RL_RAX] = ret & mask;
 	return skip(vcpu);
 }
 

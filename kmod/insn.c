@@ -226,6 +226,15 @@ static void commit(struct rl_vcpu *vcpu, struct rl_emul *e)
 	rl_set_dirty(vcpu, RL_REG_RSP);
 }
 
+/* A program's problem is its kernel's, unless user space wants to see all of them. */
+static int emulation_failed(struct rl_vcpu *vcpu)
+{
+	if (vcpu->vm->exit_on_emul_failure || !rl_ops->get_cpl(vcpu))
+		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
+	rl_queue_exception(vcpu, X86_TRAP_UD);
+	return RL_RESUME;
+}
+
 static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 {
 	enum rl_emul_result res;
@@ -268,7 +277,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 		commit(vcpu, e);
 		return RL_RESUME;
 	default:
-		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
+		return emulation_failed(vcpu);
 	}
 }
 

@@ -225,10 +225,27 @@ static int sys_get_mce_cap(void *obj, void *data, unsigned long arg)
 	return 0;
 }
 
+/* The one attribute: components of XCR0 that a guest can be given. */
+static int sys_has_attr(void *obj, void *data, unsigned long arg)
+{
+	const struct kvm_device_attr *attr = data;
+
+	return attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP ? -ENXIO : 0;
+}
+
+static int sys_get_attr(void *obj, void *data, unsigned long arg)
+{
+	const struct kvm_device_attr *attr = data;
+
+	return sys_has_attr(obj, data, arg) ?: put_user(rl_xcr0_offered, (u64 __user *)attr->addr);
+}
+
 static const struct rl_ioctl sys_ioctls[] = {
 	{ KVM_GET_API_VERSION, RL_IOC_RAW, sys_get_api_version },
 	{ KVM_CREATE_VM, RL_IOC_RAW, sys_create_vm },
 	{ KVM_CHECK_EXTENSION, RL_IOC_RAW, sys_check_extension },
+	{ KVM_HAS_DEVICE_ATTR, RL_IOC_IN, sys_has_attr },
+	{ KVM_GET_DEVICE_ATTR, RL_IOC_IN, sys_get_attr },
 	{ KVM_GET_VCPU_MMAP_SIZE, RL_IOC_RAW, sys_get_vcpu_mmap_size },
 	{ KVM_GET_SUPPORTED_CPUID, RL_IOC_RAW, sys_get_supported_cpuid },
 	{ KVM_GET_EMULATED_CPUID, RL_IOC_RAW, sys_get_emulated_cpuid },

@@ -14,7 +14,7 @@
  *
  * Halt polling, rule: before it sleeps, a halted vCPU looks for a wake-up for
  * up to halt_poll_ns, which grows (doubling from 10 us up to the module
- * parameter) when a wake-up came just after the poll gave up and goes to
+ * parameter or KVM_CAP_HALT_POLL) when a wake-up came just after the poll gave up and goes to
  * nothing when sleeps are long. Cost: that much CPU time per halt, only while
  * no other task wants the CPU.
  */
@@ -265,7 +265,8 @@ static bool poll(struct rl_vcpu *vcpu, ktime_t start)
 
 static void adapt_poll(struct rl_vcpu *vcpu, u64 slept_ns)
 {
-	unsigned int max = READ_ONCE(halt_poll_ns);
+	s64 own = READ_ONCE(vcpu->vm->halt_poll_ns);
+	u64 max = own < 0 ? READ_ONCE(halt_poll_ns) : own;
 
 	if (slept_ns > max)
 		vcpu->halt_poll_ns = 0;

@@ -569,6 +569,14 @@ static int vcpu_stats_fd(void *obj, void *data, unsigned long arg)
 	return rl_vcpu_stats_fd(obj);
 }
 
+static int vcpu_enable_cap(struct rl_vcpu *vcpu, const struct kvm_enable_cap *cap)
+{
+	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	vcpu->pv_enforced = cap->args[0];
+	return 0;
+}
+
 static int vcpu_setup_mce(struct rl_vcpu *vcpu, const u64 *mcg_cap)
 {
 	return rl_setup_mce(vcpu, *mcg_cap);
@@ -607,6 +615,7 @@ RL_IOC_FN(rl_translate)
 RL_IOC_FN(rl_set_mce)
 RL_IOC_FN(rl_tpr_reporting)
 RL_IOC_FN(rl_lapic_set_vapic)
+RL_IOC_FN(vcpu_enable_cap)
 RL_IOC_FN(vcpu_get_lapic)
 RL_IOC_FN(vcpu_set_lapic)
 RL_IOC_FN(vcpu_setup_mce)
@@ -633,6 +642,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_SET_FPU, RL_IOC_IN, ioc_rl_set_fpu },
 	{ KVM_GET_XSAVE, RL_IOC_OUT, ioc_rl_get_xsave },
 	{ KVM_SET_XSAVE, RL_IOC_IN, ioc_rl_set_xsave },
+	{ KVM_GET_XSAVE2, RL_IOC_OUT, ioc_rl_get_xsave },
 	{ KVM_GET_XCRS, RL_IOC_OUT, ioc_rl_get_xcrs },
 	{ KVM_SET_XCRS, RL_IOC_IN, ioc_rl_set_xcrs },
 	{ KVM_GET_MSRS, RL_IOC_RAW, vcpu_get_msrs },
@@ -658,6 +668,7 @@ static const struct rl_ioctl vcpu_ioctls[] = {
 	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vcpu_set_tsc_khz },
 	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vcpu_get_tsc_khz },
 	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
+	{ KVM_ENABLE_CAP, RL_IOC_IN, ioc_vcpu_enable_cap },
 	{ KVM_GET_STATS_FD, RL_IOC_RAW, vcpu_stats_fd },
 	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
 	{ KVM_X86_SET_MCE, RL_IOC_IN, ioc_rl_set_mce },

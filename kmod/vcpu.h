@@ -167,6 +167,7 @@ struct rl_vcpu {
 	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
 	bool user_pic;			/* [c] the 8259 is in user space, or all of the irqchip */
 	u8 eoi_vector;
+	bool pv_enforced;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	bool tpr_reporting;		/* KVM_TPR_ACCESS_REPORTING */
 	s16 extint;			/* split irqchip: vector of KVM_INTERRUPT, or -1 */
 	struct { u64 rip; bool write; } tpr_access;

@@ -16,8 +16,10 @@
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <uapi/linux/kvm_para.h>
 
 #include "cpu/cpu.h"
 #include "ioctl.h"
@@ -117,6 +119,7 @@ static struct rl_vm *vm_alloc(void)
 	vm->owner_pid = task_tgid_nr(current);
 	vm->owner_uid = current_uid();
 	vm->mm = current->mm;
+	vm->halt_poll_ns = -1;
 	mmgrab(vm->mm);
 	rl_vm_clock_init(vm);
 
@@ -262,18 +265,30 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	case KVM_CAP_PCI_SEGMENT:
 	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_LAST_CPU:
+	case KVM_CAP_ENABLE_CAP:
+	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
+	case KVM_CAP_EXIT_ON_EMULATION_FAILURE:
+	case KVM_CAP_HALT_POLL:
+	case KVM_CAP_MSR_PLATFORM_INFO:
+	case KVM_CAP_SYS_ATTRIBUTES:
+	case KVM_CAP_VCPU_ATTRIBUTES:
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 	case KVM_CAP_BINARY_STATS_FD:
 	case KVM_CAP_SPLIT_IRQCHIP:
 	case KVM_CAP_VAPIC:
 	case KVM_CAP_X86_USER_SPACE_MSR:
 	case KVM_CAP_X86_MSR_FILTER:
-	case KVM_CAP_MSR_PLATFORM_INFO:
-	case KVM_CAP_VCPU_ATTRIBUTES:
 		return 1;
 	case KVM_CAP_DISABLE_QUIRKS2:
 		return RL_QUIRKS;
 	case KVM_CAP_COALESCED_MMIO:
 		return KVM_COALESCED_MMIO_PAGE_OFFSET;
+	case KVM_CAP_STEAL_TIME:
+		return sched_info_on();
+	case KVM_CAP_XSAVE2:
+		return sizeof(struct kvm_xsave);	/* all that is offered fits */
+	case KVM_CAP_EXIT_HYPERCALL:
+		return BIT(KVM_HC_MAP_GPA_RANGE);
 	case KVM_CAP_SYNC_REGS:
 		return KVM_SYNC_X86_VALID_FIELDS;
 	case KVM_CAP_XCRS:
@@ -328,7 +343,7 @@ static int vm_create_vcpu(void *obj, void *data, unsigned long id)
 		return -EINVAL;
 	mutex_lock(&vm->lock);
 	r = -EINVAL;
-	if (vm->nr_vcpus >= RL_MAX_VCPUS)
+	if (vm->nr_vcpus >= RL_MAX_VCPUS || (vm->max_vcpu_id && id >= vm->max_vcpu_id))
 		goto out;
 	r = -EEXIST;
 	if (rl_vcpu_by_id(vm, id))
@@ -393,6 +408,40 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 		vm->disabled_exits = cap->args[0];
 		r = 0;
 		break;
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
+		vm->triple_fault_event = cap->args[0];
+		r = 0;
+		break;
+	case KVM_CAP_EXIT_ON_EMULATION_FAILURE:
+		if (cap->args[0] > 1)
+			break;
+		vm->exit_on_emul_failure = cap->args[0];
+		r = 0;
+		break;
+	case KVM_CAP_EXIT_HYPERCALL:
+		if (cap->args[0] & ~(u64)BIT(KVM_HC_MAP_GPA_RANGE))
+			break;
+		vm->user_hypercalls = cap->args[0];
+		r = 0;
+		break;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		vm->hide_platform_info = !cap->args[0];
+		r = 0;
+		break;
+	case KVM_CAP_HALT_POLL:
+		if (cap->args[0] > UINT_MAX)
+			break;
+		WRITE_ONCE(vm->halt_poll_ns, cap->args[0]);
+		r = 0;
+		break;
+	case KVM_CAP_MAX_VCPU_ID:
+		/* Once, for what it saves user space is the VM's to hold. */
+		if (cap->args[0] > RL_MAX_VCPU_ID ||
+		    (vm->max_vcpu_id && vm->max_vcpu_id != cap->args[0]))
+			break;
+		vm->max_vcpu_id = cap->args[0];
+		r = 0;
+		break;
 	case KVM_CAP_SPLIT_IRQCHIP:
 		r = rl_split_irqchip(vm, cap->args[0]);
 		break;
@@ -401,10 +450,6 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 				     KVM_MSR_EXIT_REASON_FILTER))
 			break;
 		WRITE_ONCE(vm->user_msr_reasons, cap->args[0]);
-		r = 0;
-		break;
-	case KVM_CAP_MSR_PLATFORM_INFO:
-		vm->hide_platform_info = !cap->args[0];
 		r = 0;
 		break;
 	case KVM_CAP_EXCEPTION_PAYLOAD:

@@ -78,6 +78,11 @@ struct rl_vm {
 	u64 quirks_off;			/* [l] RL_QUIRKS that user space does without */
 	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
 	bool exception_payload;		/* [l] */
+	bool triple_fault_event;	/* [l] */
+	bool exit_on_emul_failure;	/* [l] at any privilege */
+	u32 user_hypercalls;		/* [l] KVM_CAP_EXIT_HYPERCALL */
+	u32 max_vcpu_id;		/* [l] KVM_CAP_MAX_VCPU_ID, 0: as announced */
+	s64 halt_poll_ns;		/* [l] KVM_CAP_HALT_POLL, -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */
 	struct rl_vm_stats stat;
 	pid_t owner_pid;

@@ -276,6 +276,27 @@ TEST_F(fault, of_user_mode)
 	EXPECT_EQ(NOT_PRESENT, G(self->vm, guest_cr2));
 }
 
+USER_CODE(user_fld, "mov $0xf1000000, %eax; fldl (%rax)");
+
+/* What cannot be emulated is a program's #UD, unless user space wants to see it. */
+TEST_F(fault, unemulated)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args[0] = 2 };
+	u32 *idt = vm_hva(self->vm, IDT_GPA);
+
+	if (!rl_cap(KVM_CAP_EXIT_ON_EMULATION_FAILURE))
+		SKIP(return, "no KVM_CAP_EXIT_ON_EMULATION_FAILURE");
+	idt[0x80 * 4 + 1] |= 0x6000;
+	memcpy(vm_hva(self->vm, BLOB_GPA), user_fld_start, user_fld_end - user_fld_start);
+	EXPECT_EQ(TRAP(UD, 0), puppet_call(self->v, guest_user, BLOB_GPA));
+	EXPECT_EQ(-EINVAL, kvm_try(self->vm->fd, KVM_ENABLE_CAP, &cap));
+	cap.args[0] = 1;
+	ASSERT_EQ(0, kvm_try(self->vm->fd, KVM_ENABLE_CAP, &cap));
+	puppet_set(self->v, PUPPET_CALL, (u64)guest_user, 0, BLOB_GPA);
+	expect_exit(self->v, KVM_EXIT_INTERNAL_ERROR);
+	EXPECT_EQ(KVM_INTERNAL_ERROR_EMULATION, self->v->run->internal.suberror);
+}
+
 /* Faults on the way into a handler */
 
 static u64 double_faults;

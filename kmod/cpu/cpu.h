@@ -45,6 +45,7 @@ int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);
 #define RL_MSR_UNKNOWN	2
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
+bool rl_pv_has(struct rl_vcpu *vcpu, u32 bit);	/* KVM_FEATURE_* */
 int rl_msr_create(struct rl_vcpu *vcpu);	/* 0, -ENOMEM */
 void rl_msr_reset(struct rl_vcpu *vcpu, bool init);
 void rl_msr_free(struct rl_vcpu *vcpu);

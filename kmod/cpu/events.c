@@ -25,6 +25,11 @@ static void collect_nmis(struct rl_vcpu *vcpu)
 	rl_request(vcpu, RL_REQ_EVENT);
 }
 
+static bool triple_fault_pending(struct rl_vcpu *vcpu)
+{
+	return rl_request_test(vcpu, RL_REQ_EXIT_USER) && vcpu->pending_exit == KVM_EXIT_SHUTDOWN;
+}
+
 /**
  * rl_get_events() - KVM_GET_VCPU_EVENTS
  * @vcpu: the vCPU
@@ -66,6 +71,10 @@ int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev)
 	ev->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
 	if (payload)
 		ev->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	if (vcpu->vm->triple_fault_event) {
+		ev->triple_fault.pending = triple_fault_pending(vcpu);
+		ev->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	}
 	return 0;
 }
 
@@ -73,10 +82,12 @@ static bool events_valid(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev)
 {
 	const u32 known = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
 			  KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SMM |
-			  KVM_VCPUEVENT_VALID_PAYLOAD;
+			  KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	bool payload = ev->flags & KVM_VCPUEVENT_VALID_PAYLOAD;
 
 	if (ev->flags & ~known || (payload && !vcpu->vm->exception_payload))
+		return false;
+	if (ev->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT && !vcpu->vm->triple_fault_event)
 		return false;
 	if ((ev->exception.injected || (payload && ev->exception.pending)) &&
 	    (ev->exception.nr > 31 || ev->exception.nr == X86_TRAP_NMI))
@@ -124,6 +135,14 @@ int rl_set_events(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev)
 	if (ev->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
 		vcpu->nmi_pending = !!ev->nmi.pending;
 	rl_ops->set_nmi_mask(vcpu, ev->nmi.masked);
+	if (ev->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) {
+		if (ev->triple_fault.pending) {
+			vcpu->pending_exit = KVM_EXIT_SHUTDOWN;
+			rl_request(vcpu, RL_REQ_EXIT_USER);
+		} else if (triple_fault_pending(vcpu)) {
+			rl_request_check(vcpu, RL_REQ_EXIT_USER);
+		}
+	}
 	if (ev->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR && vcpu->lapic)
 		WRITE_ONCE(vcpu->lapic->sipi_vector, ev->sipi_vector);
 	rl_request(vcpu, RL_REQ_EVENT);

@@ -115,13 +115,51 @@ static int set_backend(struct rl_vcpu *vcpu, struct msr_op *m)
 	return rl_ops->set_msr(vcpu, m->index, m->data);
 }
 
+/**
+ * rl_pv_has() - May the guest use this paravirtual feature?
+ * @vcpu: the vCPU
+ * @bit: KVM_FEATURE_*
+ *
+ * It always might, told by CPUID or not; unless user space insists on CPUID
+ * (KVM_CAP_ENFORCE_PV_FEATURE_CPUID).
+ */
+bool rl_pv_has(struct rl_vcpu *vcpu, u32 bit)
+{
+	struct kvm_cpuid_entry2 *e;
+
+	if (likely(!vcpu->pv_enforced))
+		return true;
+	e = rl_cpuid_find(vcpu, KVM_CPUID_FEATURES, 0);
+	return e && e->eax & BIT(bit);
+}
+
+static bool clock_hidden(struct rl_vcpu *vcpu, u32 index)
+{
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME:
+		return !rl_pv_has(vcpu, KVM_FEATURE_CLOCKSOURCE);
+	case MSR_KVM_WALL_CLOCK_NEW:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		return !rl_pv_has(vcpu, KVM_FEATURE_CLOCKSOURCE2);
+	case MSR_KVM_STEAL_TIME:
+		return !rl_pv_has(vcpu, KVM_FEATURE_STEAL_TIME);
+	default:
+		return false;
+	}
+}
+
 static int get_clock(struct rl_vcpu *vcpu, struct msr_op *m)
 {
+	if (clock_hidden(vcpu, m->index))
+		return 1;
 	return rl_clock_get_msr(vcpu, m->index, &m->data, m->host);
 }
 
 static int set_clock(struct rl_vcpu *vcpu, struct msr_op *m)
 {
+	if (clock_hidden(vcpu, m->index))
+		return 1;
 	return rl_clock_set_msr(vcpu, m->index, m->data, m->host);
 }
 
