@@ -118,7 +118,8 @@ struct rl_exit {
 		} exc;
 		struct {
 			u16 selector;
-			u8 source;	/* RL_TASK_* */
+			u8 source;	/* enum rl_emul_task */
+			bool skip;	/* by an instruction, which is done with it */
 			bool has_error;
 			u32 error_code;
 		} task;

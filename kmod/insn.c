@@ -12,6 +12,7 @@
  * log the next time. Writes to devices come after the instruction has
  * committed, so those are only queued, and leave one by one.
  */
+#include <uapi/asm/debugreg.h>
 #include <asm/trapnr.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
@@ -23,6 +24,8 @@
 #include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
+
+#define DR7_LOCAL	0x155ul		/* L0 to L3, LE */
 
 static struct rl_insn *get_insn(struct rl_vcpu *vcpu)
 {
@@ -312,6 +315,55 @@ int rl_emulate(struct rl_vcpu *vcpu)
 		memcpy(in->e.insn, exit->fault.bytes, in->e.fetched);
 	}
 	return run_insn(vcpu, in);
+}
+
+/**
+ * rl_task_switch() - The hardware task switch that exited
+ * @vcpu: the vCPU
+ *
+ * Context and return: as rl_emulate().
+ */
+int rl_task_switch(struct rl_vcpu *vcpu)
+{
+	struct rl_insn *in = get_insn(vcpu);
+	struct rl_exit *exit = &vcpu->exit;
+	u32 error_code = exit->task.error_code;
+	enum rl_emul_result res;
+	struct rl_emul *e;
+	bool done, trap;
+	int idx;
+
+	if (!in)
+		return -ENOMEM;
+	e = &in->e;
+	in->hint = false;
+	do {	/* what caused it cannot be had again from the CPU */
+		load_context(vcpu, e);
+		e->next_rip = (u32)e->rip + (exit->task.skip ? exit->insn_len : 0);
+		in->nr_reads = in->pos = in->nr_writes = in->sent = 0;
+		idx = srcu_read_lock(&vcpu->vm->srcu);
+		res = rl_emul_task_switch(e, exit->task.selector, exit->task.source,
+					  exit->task.has_error ? &error_code : NULL,
+					  &done, &trap);
+		srcu_read_unlock(&vcpu->vm->srcu, idx);
+		cond_resched();
+	} while (res == RL_EMUL_RETRY && !signal_pending(current));
+	if ((res != RL_EMUL_OK && res != RL_EMUL_FAULT) || in->nr_writes) {
+		e->fetched = 0;
+		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
+	}
+	commit(vcpu, e);
+	rl_ops->set_shadow(vcpu, 0);
+	/* SDM Vol 3B, "Debug Control Register (DR7)": local breakpoints are one task's. */
+	if (done) {
+		vcpu->dr7 &= ~DR7_LOCAL;
+		rl_update_dr(vcpu);
+	}
+	if (res == RL_EMUL_FAULT)
+		queue_fault(vcpu, &e->fault);
+	else if (trap)
+		rl_queue_exception_p(vcpu, X86_TRAP_DB, DR_SWITCH);
+	return RL_RESUME;
 }
 
 static noinline bool walk_code(struct rl_vcpu *vcpu, gva_t linear, gpa_t *gpa)

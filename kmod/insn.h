@@ -6,6 +6,7 @@
 #include "types.h"
 
 int rl_emulate(struct rl_vcpu *vcpu);
+int rl_task_switch(struct rl_vcpu *vcpu);
 bool rl_emulate_fast(struct rl_vcpu *vcpu);
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
 void rl_insn_free(struct rl_vcpu *vcpu);

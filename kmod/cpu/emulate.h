@@ -212,10 +212,15 @@ static inline u8 rl_emul_mode(u64 cr0, u64 rflags, u64 efer, u16 cs_attr)
 	return cs_attr & RL_SEG_ATTR_DB ? RL_MODE_PROT32 : RL_MODE_PROT16;
 }
 
+/* What causes a task switch, as VMX numbers it */
+enum rl_emul_task { RL_TASK_CALL, RL_TASK_IRET, RL_TASK_JMP, RL_TASK_GATE };
+
 enum rl_emul_result rl_emul_fault(struct rl_emul *e, u8 vector);
 enum rl_emul_result rl_emul_fault_code(struct rl_emul *e, u8 vector, u32 error_code);
 enum rl_emul_result rl_emul_decode(struct rl_emul *e);
 enum rl_emul_result rl_emul_run(struct rl_emul *e);
+enum rl_emul_result rl_emul_task_switch(struct rl_emul *e, u16 sel, enum rl_emul_task source,
+					const u32 *error_code, bool *done, bool *trap);
 /*
  * Decode a MOV of a register or immediate to memory, at most 8 bytes: value in @src, bytes in
  * @size, effective address in @ea of @ea_seg, @next_rip. For a store that the CPU has begun, and

@@ -188,19 +188,19 @@ static void decode_task_switch(struct vmx_vcpu *v, struct rl_exit *exit)
 	u32 qual = vmcs_read32(EXIT_QUALIFICATION);
 	u32 info = vmcs_read32(IDT_VECTORING_INFO_FIELD);
 	u32 type = info & VECTORING_INFO_TYPE_MASK;
+	bool event = info & VECTORING_INFO_VALID_MASK;
 
 	exit->task.selector = qual;
-	exit->task.source = qual >> 30;		/* CALL, IRET, JMP, gate in the IDT */
+	exit->task.source = qual >> 30;
 	exit->task.has_error = false;
 	exit->insn_len = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
-	if (exit->task.source != 3 || !(info & VECTORING_INFO_VALID_MASK))
-		return;
-
-	/* The switch is the event's delivery; RIP is behind INT n, INT3 and INTO only. */
-	if (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR ||
-	    type == INTR_TYPE_HARD_EXCEPTION)
-		exit->insn_len = 0;
-	if (info & VECTORING_INFO_DELIVER_CODE_MASK) {
+	/* It delivers the event; of these only INT n, INT3 and INTO are instructions. */
+	exit->task.skip = exit->task.source != RL_TASK_GATE || !event ||
+			  (type != INTR_TYPE_EXT_INTR && type != INTR_TYPE_NMI_INTR &&
+			   type != INTR_TYPE_HARD_EXCEPTION);
+	if (exit->task.source == RL_TASK_IRET)
+		vmx_set_nmi_mask(&v->vcpu, false);
+	if (event && (info & VECTORING_INFO_DELIVER_CODE_MASK)) {
 		exit->task.has_error = true;
 		exit->task.error_code = vmcs_read32(IDT_VECTORING_ERROR_CODE);
 	}
