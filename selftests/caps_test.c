@@ -102,7 +102,8 @@ TEST_F(caps, exception_payload)
 	puppet_call(v, guest_note_exceptions, 0);
 	EXPECT_EQ(PF, G(self->vm, taken_vector));
 	EXPECT_EQ(6, G(self->vm, taken_error));
-	EXPECT_EQ(0x7654321000, G(self->vm, taken_cr2));
+	if (!rl_host_is_bochs_svm())	/* which does not load CR2, on kvm.ko either */
+		EXPECT_EQ(0x7654321000, G(self->vm, taken_cr2));
 }
 
 #define MSR_MCG_CAP	0x179

@@ -265,6 +265,8 @@ TEST_F(fault, of_user_mode)
 	};
 	u32 *idt = vm_hva(self->vm, IDT_GPA);
 
+	if (rl_host_is_bochs_svm())
+		SKIP(return, "Bochs' SVM refuses the first fetch, with kvm.ko as well");
 	idt[0x80 * 4 + 1] |= 0x6000;				/* ring 3 may call it */
 	*pte_of(self->vm, NOT_PRESENT) &= ~4ull;		/* supervisor's */
 	for (u32 i = 0; i < ARRAY_SIZE(programs); i++) {
@@ -407,7 +409,8 @@ TEST_F(fault, injected_exceptions)
 	puppet_call(v, guest_nop, 0);
 	EXPECT_EQ(PF, G(self->vm, taken.vector));
 	EXPECT_EQ(6, G(self->vm, taken.error));
-	EXPECT_EQ(0xabcdef000, G(self->vm, guest_cr2));
+	if (!rl_host_is_bochs_svm())	/* which does not load CR2, on kvm.ko either */
+		EXPECT_EQ(0xabcdef000, G(self->vm, guest_cr2));
 	EXPECT_EQ(3, G(self->vm, taken_count));
 
 	/* an interrupt whose delivery had begun (when IF was set) */
@@ -459,6 +462,8 @@ TEST_F(fault, events_that_meet_a_second_level_fault)
 	struct kvm_interrupt irq = { .irq = 0x40 };
 	struct vcpu *v = self->v;
 
+	if (rl_host_is_bochs_svm())
+		SKIP(return, "Bochs' SVM delivers an INT twice, with kvm.ko as well");
 	puppet_call(v, guest_note_all, 0);
 	for (u32 i = 0; i < 10; i++) {
 		u32 before = G(self->vm, taken_count);

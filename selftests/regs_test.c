@@ -171,7 +171,8 @@ TEST_F(regs, control_registers)
 	EXPECT_EQ(1, back.cs.l);
 
 	EXPECT_EQ(s.cr0, puppet_call(v, guest_crs, 0));
-	EXPECT_EQ(s.cr2, puppet_call(v, guest_crs, 2));
+	if (!rl_host_is_bochs_svm())	/* which does not load CR2, on kvm.ko either */
+		EXPECT_EQ(s.cr2, puppet_call(v, guest_crs, 2));
 	EXPECT_EQ(s.cr3, puppet_call(v, guest_crs, 3));
 	EXPECT_EQ(s.cr4, puppet_call(v, guest_crs, 4));
 	EXPECT_EQ(7, puppet_call(v, guest_crs, 8));

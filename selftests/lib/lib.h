@@ -84,6 +84,7 @@ int rl_cap(int cap);			/* KVM_CHECK_EXTENSION on the device */
 bool rl_host_is_amd(void);
 bool rl_host_is_tcg(void);		/* QEMU's emulator, with its known gaps */
 bool rl_host_is_bochs(void);		/* and Bochs */
+bool rl_host_is_bochs_svm(void);	/* with more gaps */
 
 #define VM_IRQCHIP	1		/* with an in-kernel irqchip */
 #define VM_SPLIT	2		/* with local APICs, and 24 pins in user space */

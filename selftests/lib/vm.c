@@ -75,6 +75,11 @@ bool rl_host_is_bochs(void)
 	return host && (!strcmp(host, "intel") || !strcmp(host, "amd-full"));
 }
 
+bool rl_host_is_bochs_svm(void)
+{
+	return rl_host_is_bochs() && rl_host_is_amd();
+}
+
 struct vm *vm_new(unsigned int flags)
 {
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = 24 };
