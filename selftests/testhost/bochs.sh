@@ -72,9 +72,10 @@ start_emulator()
 		speaker: enabled=0
 	END
 	echo c > "$RUN/bochs.rc"	# this build starts in its debugger: continue
-	# Its display wants a terminal that somebody reads.
+	# Its display wants a terminal that somebody reads. The host amd has a clock that
+	# does not wait, and goes first.
 	mkfifo "$RUN/debugger"
-	script -qefc "exec bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null \
+	script -qefc "exec nice -n 5 bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null \
 		< "$RUN/debugger" > "$RUN/terminal" 2>&1 &
 	EMULATOR=$!
 	exec 7> "$RUN/debugger"
