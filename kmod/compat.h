@@ -8,6 +8,7 @@
 
 #include <linux/eventfd.h>
 #include <linux/version.h>
+#include <net/genetlink.h>
 
 /* Add one to an eventfd's counter; IRQs on or off. */
 static inline void rl_eventfd_signal(struct eventfd_ctx *ctx)
@@ -16,6 +17,16 @@ static inline void rl_eventfd_signal(struct eventfd_ctx *ctx)
 	eventfd_signal(ctx);
 #else
 	eventfd_signal(ctx, 1);
+#endif
+}
+
+/* The attributes of a dump's request. */
+static inline struct nlattr **rl_dump_attrs(struct netlink_callback *cb)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return genl_dumpit_info(cb)->info.attrs;
+#else
+	return genl_dumpit_info(cb)->attrs;
 #endif
 }
 

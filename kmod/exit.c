@@ -19,6 +19,7 @@
 
 #include "cpu/cpu.h"
 #include "insn.h"
+#include "netlink.h"
 #include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -475,6 +476,8 @@ static int exit_fault(struct rl_vcpu *vcpu)
 			return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_DELIVERY_EV);
 		return rl_emulate(vcpu);
 	default:
+		if (r == -EFAULT)
+			rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_MEMORY, 0);
 		return r;
 	}
 }
@@ -549,6 +552,7 @@ static int exit_shutdown(struct rl_vcpu *vcpu)
 {
 	if (rl_caps.shutdown_clobbers)
 		rl_vcpu_reset(vcpu, true);
+	rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_SHUTDOWN, 0);
 	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	return RL_EXIT_USER;
 }
@@ -665,6 +669,7 @@ static int exit_eoi_induced(struct rl_vcpu *vcpu)
 
 static int exit_fail_entry(struct rl_vcpu *vcpu)
 {
+	rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_ENTRY_FAILED, 0);
 	vcpu->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
 	vcpu->run->fail_entry.hardware_entry_failure_reason = vcpu->exit.fail.reason;
 	vcpu->run->fail_entry.cpu = raw_smp_processor_id();

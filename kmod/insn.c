@@ -21,6 +21,7 @@
 #include "cpu/cpu.h"
 #include "insn.h"
 #include "insn_priv.h"
+#include "netlink.h"
 #include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -73,6 +74,7 @@ int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror)
 {
 	struct kvm_run *run = vcpu->run;
 
+	rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_INTERNAL_ERROR, suberror);
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->internal.suberror = suberror;
 	if (suberror == KVM_INTERNAL_ERROR_EMULATION && vcpu->insn) {

@@ -21,6 +21,7 @@
 
 #include "cpu/cpu.h"
 #include "ioctl.h"
+#include "netlink.h"
 #include "vcpu.h"
 #include "vendor.h"
 #include "vm.h"
@@ -316,6 +317,9 @@ static int __init rl_init(void)
 	if (r < 0)
 		goto err_clock;
 	hp_state = r;
+	r = rl_netlink_init();
+	if (r)
+		goto err_cpuhp;
 	register_syscore_ops(&hw_syscore_ops);
 	register_reboot_notifier(&reboot_nb);
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
@@ -339,6 +343,8 @@ err_notifiers:
 	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
 	unregister_reboot_notifier(&reboot_nb);
 	unregister_syscore_ops(&hw_syscore_ops);
+	rl_netlink_exit();
+err_cpuhp:
 	cpuhp_remove_state(hp_state);
 err_clock:
 	rl_clock_exit();
@@ -357,6 +363,7 @@ static void __exit rl_exit(void)
 	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
 	unregister_reboot_notifier(&reboot_nb);
 	unregister_syscore_ops(&hw_syscore_ops);
+	rl_netlink_exit();
 	cpuhp_remove_state(hp_state);
 	rl_clock_exit();
 	rl_vcpu_exit();

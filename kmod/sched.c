@@ -156,11 +156,17 @@ void rl_vcpu_put(struct rl_vcpu *vcpu)
 bool rl_vcpu_wake(struct rl_vcpu *vcpu)
 {
 	if (rcuwait_wake_up(&vcpu->wait)) {
-		vcpu->stat.halt_wakeups++;
+		atomic64_inc(&vcpu->stat.halt_wakeups);
 		rl_trace(kick, vcpu, false, vcpu->cpu);
 		return true;
 	}
 	return false;
+}
+
+static void count_kick(struct rl_vcpu *vcpu, int cpu)
+{
+	atomic64_inc(&vcpu->stat.kicks);
+	rl_trace(kick, vcpu, true, cpu);
 }
 
 /**
@@ -180,7 +186,7 @@ void rl_vcpu_kick(struct rl_vcpu *vcpu)
 	smp_mb();
 	cpu = READ_ONCE(vcpu->cpu);
 	if (READ_ONCE(vcpu->mode) == RL_IN_GUEST && cpu != me && cpu >= 0) {
-		rl_trace(kick, vcpu, true, cpu);
+		count_kick(vcpu, cpu);
 		smp_send_reschedule(cpu);
 	}
 	put_cpu();
@@ -213,7 +219,7 @@ void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait)
 		smp_mb();
 		cpu = READ_ONCE(vcpu->cpu);
 		if (READ_ONCE(vcpu->mode) != RL_OUTSIDE_GUEST && cpu >= 0 && cpu != me) {
-			rl_trace(kick, vcpu, true, cpu);
+			count_kick(vcpu, cpu);
 			smp_call_function_single(cpu, ack_ipi, NULL, 1);
 		}
 	}

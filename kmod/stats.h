@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Counters. Each is bumped by its owner alone, next to the event it counts. */
+/*
+ * Counters, bumped next to the event that they count: by the vCPU's thread alone,
+ * or atomic. Anybody may read.
+ */
 #ifndef RL_STATS_H
 #define RL_STATS_H
 
@@ -8,9 +11,10 @@
 
 struct rl_vcpu_stats {
 	u64 exits[RL_NR_EXITS];
-	u64 halts, halt_polls, halt_wakeups;
+	u64 halts, halt_polls;
+	atomic64_t halt_wakeups, kicks;
 	u64 injected_irqs, injected_nmis, injected_exceptions;
-	u64 emulated, tlb_flushes, kicks;
+	u64 emulated, tlb_flushes;
 };
 
 struct rl_vm_stats {

@@ -23,6 +23,7 @@
 #include "cpu/cpu.h"
 #include "insn.h"
 #include "ioctl.h"
+#include "netlink.h"
 #include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -160,8 +161,10 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu)
 /* Requests that may sleep or change policy. RL_RESUME, or leave KVM_RUN. */
 static int handle_requests(struct rl_vcpu *vcpu)
 {
-	if (rl_request_test(vcpu, RL_REQ_VM_DEAD))
+	if (rl_request_test(vcpu, RL_REQ_VM_DEAD)) {
+		rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_RETIRED, 0);
 		return -EIO;
+	}
 	if (rl_request_check(vcpu, RL_REQ_EXIT_USER))
 		return rl_pending_exit(vcpu);
 	if (rl_request_check(vcpu, RL_REQ_TIMER))

@@ -23,6 +23,7 @@
 
 #include "cpu/cpu.h"
 #include "ioctl.h"
+#include "netlink.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -30,6 +31,7 @@ static void vm_destroy(struct rl_vm *vm)
 {
 	int i;
 
+	rl_netlink_del_vm(vm);
 	rl_irq_stop(vm);
 	rl_notifier_unregister(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
@@ -72,7 +74,7 @@ void rl_vm_retire(struct rl_vm *vm, const char *why)
 	struct rl_vcpu *vcpu;
 	int i;
 
-	WARN_ONCE(1, "ringlet: VM of pid %d retired: %s\n", vm->owner_pid, why);
+	WARN_ONCE(1, "ringlet: VM of pid %d retired: %s\n", pid_nr(vm->owner.pid), why);
 	WRITE_ONCE(vm->dead, true);
 	rl_for_each_vcpu(i, vcpu, vm) {
 		rl_request(vcpu, RL_REQ_VM_DEAD);
@@ -104,7 +106,6 @@ static const struct file_operations vm_fops;
 
 static struct rl_vm *vm_alloc(void)
 {
-	static atomic_t last_id;
 	struct rl_vm *vm;
 	int r;
 
@@ -113,11 +114,8 @@ static struct rl_vm *vm_alloc(void)
 		return ERR_PTR(-ENOMEM);
 
 	refcount_set(&vm->users, 1);
-	vm->id = atomic_inc_return(&last_id);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
-	vm->owner_pid = task_tgid_nr(current);
-	vm->owner_uid = current_uid();
 	vm->mm = current->mm;
 	vm->halt_poll_ns = -1;
 	mmgrab(vm->mm);
@@ -144,9 +142,14 @@ static struct rl_vm *vm_alloc(void)
 	r = rl_notifier_register(vm);
 	if (r)
 		goto err_irq;
+	r = rl_netlink_add_vm(vm);
+	if (r)
+		goto err_notifier;
 	preempt_notifier_inc();
 	return vm;
 
+err_notifier:
+	rl_notifier_unregister(vm);
 err_irq:
 	rl_irq_destroy(vm);
 err_mmu:

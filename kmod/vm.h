@@ -11,6 +11,7 @@
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/refcount.h>
+#include <linux/sched.h>
 #include <linux/srcu.h>
 #include <linux/mmu_notifier.h>
 
@@ -85,8 +86,12 @@ struct rl_vm {
 	s64 halt_poll_ns;		/* [l] KVM_CAP_HALT_POLL, -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */
 	struct rl_vm_stats stat;
-	pid_t owner_pid;
-	kuid_t owner_uid;
+	struct {			/* [c] who created it; netlink.c */
+		struct pid *pid;
+		kuid_t uid;
+		struct user_namespace *user_ns;
+		char comm[TASK_COMM_LEN];
+	} owner;
 };
 
 #define rl_for_each_vcpu(i, vcpu, vm)					\

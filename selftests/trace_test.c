@@ -194,14 +194,14 @@ TEST_F(trace, ports_and_devices)
 	expect_sync(v, PUPPET_STAGE);
 	EXPECT_TRACED("rl_fault: vm %u vcpu 0 gpa 0x%lx write", id, GPA + 8);
 	EXPECT_TRACED("rl_mmio: vm %u vcpu 0 write gpa 0x%lx size 4 val 0x789abcde", id,
-			GPA + 8);
+		      GPA + 8);
 
 	puppet_set(v, PUPPET_READ, GPA, 8, 0);
 	expect_mmio_read(v, GPA, 8);
 	memset(v->run->mmio.data, 0x11, 8);
 	expect_sync(v, PUPPET_STAGE);
 	EXPECT_TRACED("rl_mmio: vm %u vcpu 0 read gpa 0x%lx size 8 val 0x1111111111111111", id,
-			GPA);
+		      GPA);
 }
 
 TEST_F(trace, memory)
@@ -274,7 +274,7 @@ TEST_F(trace, interrupts)
 	EXPECT_TRACED("rl_exit: vm %u vcpu 0 hlt rip 0x", id);
 	if (rl_host_is_amd())	/* a CPU may deliver it by itself elsewhere */
 		EXPECT_TRACED("rl_inject: vm %u vcpu 0 interrupt vector 0x%02x no error", id,
-				VECTOR);
+			      VECTOR);
 }
 
 TEST_F(trace, an_exception_with_its_error_code)

@@ -61,6 +61,7 @@ void rl_slots_destroy(struct rl_vm *vm);
 int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem);
 struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);	/* [s], or NULL */
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);	/* [s], or 0 */
+u64 rl_slots_pages(struct rl_vm *vm);	/* of all slots; takes vm->srcu */
 void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);	/* [s], any context */
 
 /*

@@ -102,6 +102,22 @@ struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
 	return slots_find(slots, gfn);
 }
 
+/**
+ * rl_slots_pages() - How much memory all slots have, in pages
+ * @vm: the VM
+ */
+u64 rl_slots_pages(struct rl_vm *vm)
+{
+	int i, idx = srcu_read_lock(&vm->srcu);
+	struct rl_memslots *slots = srcu_dereference(vm->slots, &vm->srcu);
+	u64 npages = 0;
+
+	for (i = 0; i < slots->nr; i++)
+		npages += slots->slot[i]->npages;
+	srcu_read_unlock(&vm->srcu, idx);
+	return npages;
+}
+
 /* Does the slot have all of the large page, equally aligned on both sides? */
 bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
 {
