@@ -7,5 +7,8 @@
 /* One file each. Arguments after the command's name; returns the exit status. */
 int cmd_run(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_monitor(int argc, char **argv);
 
 #endif

@@ -29,6 +29,9 @@ static const struct command {
 } commands[] = {
 	{ "run",	cmd_run,	"run a virtual machine with its console on this terminal" },
 	{ "info",	cmd_info,	"show what this CPU and the hypervisor offer" },
+	{ "ps",		cmd_ps,		"list virtual machines and their vCPUs" },
+	{ "stat",	cmd_stat,	"show what virtual machines do, in numbers" },
+	{ "monitor",	cmd_monitor,	"print what happens to virtual machines" },
 	{ "version",	cmd_version,	"show the version" },
 	{ "help",	cmd_help,	"show this help" },
 };
@@ -40,7 +43,7 @@ static int cmd_help(int argc, char **argv)
 	       "Commands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-10s%s\n", commands[i].name, commands[i].help);
-	printf("\n'ringlet COMMAND --help' tells more of run and info.\n"
+	printf("\n'ringlet COMMAND --help' tells more.\n"
 	       "Exit status: 0 when all went well, 1 after an error, 2 for a wrong command\n"
 	       "line, 128 + N when signal N ended a virtual machine.\n");
 	return STATUS_OK;
