@@ -12,12 +12,6 @@
 KERNEL=${KERNEL:-/guest/vmlinuz}
 INITRD=${INITRD:-/guest/initrd}		# runs a shell on the console, prompt "guest# "
 
-type()			# type COMMAND PATTERN: and await it
-{
-	echo "$1" >&3
-	await 1 "$2"
-}
-
 # unpack FILE: the ELF kernel inside a bzImage. Its place is in the header, relative
 # to the protected-mode code; the last four bytes of it are the unpacked size.
 unpack()

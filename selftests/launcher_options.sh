@@ -117,7 +117,7 @@ expect 2 "--disk: 'rw' is not one of" run --disk disk.img,rw
 expect 2 "--disk: 'ro' is not one of" run --disk disk.img,ro=1
 expect 2 "--disk: queues: 'x' is not a number" run --disk disk.img,queues=x
 expect 1 "--disk: queues: at least 1" run --disk disk.img,direct,queues=0
-expect 1 "--disk: not supported by this version" run --kernel k --disk disk.img,ro,direct,queues=2
+expect 1 "--disk: queues: 33 is more than" run --disk disk.img,queues=33
 expect 2 "--net: one of" run --net ''
 expect 2 "--net: one of" run --net mac=02:00:00:00:00:01
 expect 2 "--net: one of" run --net tap=t0,user
@@ -125,7 +125,13 @@ expect 2 "--net: 'tap' is not one of" run --net tap
 expect 2 "--net: 'wire' is not one of" run --net wire=1
 expect 2 "is not a unicast MAC address" run --net user,mac=02:00:00:00:00
 expect 2 "is not a unicast MAC address" run --net user,mac=01:00:00:00:00:01
-expect 1 "--net: not supported by this version" run --kernel k --net bridge=br0,mac=02:00:00:00:00:01
+expect 2 "is not a unicast MAC address" run --net user,mac=02:00:00:00:00:01:02
+expect 1 "--net: 'sixteenletters16' cannot be an interface's name" run --net tap=sixteenletters16
+expect 1 "--net: 'a/b' cannot be" run --net bridge=a/b
+expect 1 "--net: user: queues=N is for" run --net user,queues=2
+expect 2 "--balloon: 'much' is not a size" run --balloon much
+expect 2 "--console: 'vga' is neither" run --console vga
+expect 2 "--rng takes no value" run --rng=1
 
 bzimage "$dir/good"
 run="run --device $dir/none --kernel $dir"
@@ -156,6 +162,10 @@ run="run --device $dir/none --kernel $dir"
 	dd if=/dev/zero of="$dir/initrd" bs=1M count=3 2> /dev/null
 	expect 1 "--initrd: $dir/initrd (3 MiB) does not fit: the kernel needs 3 of 4 MiB" \
 		$run/good --initrd "$dir/initrd" --memory 4M
+	expect 1 "--disk: $dir/none: No such file" $run/good --disk "$dir/none"
+	expect 1 "--disk: $dir: Is a directory" $run/good --disk "$dir"
+	expect 1 "--disk: $dir: neither a regular file nor a block device" $run/good --disk "$dir,ro"
+	expect 1 "--disk: $dir/empty: smaller than a sector" $run/good --disk "$dir/empty"
 	expect 1 "characters are too long" $run/good --cmdline "$(printf %5000d 0)"
 
 	elf "$dir/bad"

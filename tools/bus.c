@@ -13,7 +13,8 @@
 
 /**
  * bus_add() - Answer on a range
- * @lock: held around each call of @ops; ranges of one device share it
+ * @lock: held around each call of @ops; ranges of one device share it. NULL: @ops
+ *        lock for themselves
  * @dev:  passed to @ops
  */
 void bus_add(struct bus *bus, uint64_t base, uint64_t len, const struct io_ops *ops,
@@ -36,15 +37,27 @@ static struct io_range *find(struct bus *bus, uint64_t addr, unsigned int size)
 	return NULL;
 }
 
+static void lock(struct io_range *r)
+{
+	if (r->lock)
+		pthread_mutex_lock(r->lock);
+}
+
+static void unlock(struct io_range *r)
+{
+	if (r->lock)
+		pthread_mutex_unlock(r->lock);
+}
+
 void bus_read(struct bus *bus, uint64_t addr, void *data, unsigned int size)
 {
 	struct io_range *r = find(bus, addr, size);
 	uint64_t value = ~0ULL;
 
 	if (r) {
-		pthread_mutex_lock(r->lock);
+		lock(r);
 		value = r->ops->read(r->dev, addr - r->base, size);
-		pthread_mutex_unlock(r->lock);
+		unlock(r);
 	}
 	memcpy(data, &value, size);
 }
@@ -57,7 +70,7 @@ void bus_write(struct bus *bus, uint64_t addr, const void *data, unsigned int si
 	if (!r)
 		return;
 	memcpy(&value, data, size);
-	pthread_mutex_lock(r->lock);
+	lock(r);
 	r->ops->write(r->dev, addr - r->base, size, value);
-	pthread_mutex_unlock(r->lock);
+	unlock(r);
 }

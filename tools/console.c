@@ -4,13 +4,15 @@
  * terminal, with the escape key.
  *
  * Owns:    the terminal's modes, and standard input.
- * Touches: nothing else; serial.c writes standard output.
+ * Touches: nothing else; serial.c and virtio_console.c write standard output.
  * Locks:   none, the main thread only (console_is_raw() is read from anywhere).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -130,4 +132,20 @@ int console_read(uint8_t *buf, int room, enum console_key *key)
 			buf[kept++] = byte;
 	}
 	return kept;
+}
+
+/**
+ * console_open_output() - A descriptor for what the guest says
+ *
+ * Standard output may be shared with the user's shell, which would not expect it
+ * to become non-blocking: a terminal or pipe can be opened once more instead.
+ */
+int console_open_output(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (!fstat(STDOUT_FILENO, &st) && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
 }

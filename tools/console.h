@@ -14,6 +14,7 @@ void console_resume(void);
 bool console_is_raw(void);
 int console_input_fd(void);
 bool console_input_ended(void);
+int console_open_output(void);
 int console_read(uint8_t *buf, int room, enum console_key *key);
 
 #endif

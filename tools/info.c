@@ -15,7 +15,8 @@
 
 #include "commands.h"
 #include "options.h"
-#include "vm.h"
+#include "linux/ringlet.h"
+#include "virtio.h"
 
 #define F1_ECX_VMX		BIT(5)
 #define F80000001_ECX_SVM	BIT(2)
@@ -106,6 +107,18 @@ static unsigned int count_msrs(int fd, unsigned long cmd)
 	return list.nmsrs;
 }
 
+static void print_data_planes(int fd)
+{
+	struct ringlet_caps caps;
+
+	if (!vkernel_caps(fd, &caps))
+		return;
+	printf("  data planes      %s%s, %u queues of %u\n",
+	       caps.types & BIT(RINGLET_DEVICE_BLK) ? " disk" : "",
+	       caps.types & BIT(RINGLET_DEVICE_NET) ? " network" : "", caps.max_queues,
+	       caps.max_queue_size);
+}
+
 static void print_hypervisor(int fd, const char *device)
 {
 	struct kvm_cpuid2 *cpuid = cpuid_supported(fd);
@@ -121,6 +134,7 @@ static void print_hypervisor(int fd, const char *device)
 	printf("  MSRs              %u to save, %u features\n",
 	       count_msrs(fd, KVM_GET_MSR_INDEX_LIST),
 	       count_msrs(fd, KVM_GET_MSR_FEATURE_INDEX_LIST));
+	print_data_planes(fd);
 	printf("Guest CPUID\n  entries           %u\n", cpuid->nent);
 	printf("  highest leaf      %#x\n", e ? e->eax : 0);
 	e = cpuid_find(cpuid, 0x80000000);

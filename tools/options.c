@@ -98,12 +98,14 @@ bool suboption_next(const char *option, const char **list, struct suboption *sub
 
 	if (!**list)
 		return false;
-	if (name >= sizeof(sub->name) || value >= sizeof(sub->value))
+	if (len >= sizeof(sub->text))
 		die_usage("%s: '%.*s' is too long", option, (int)len, *list);
 	memcpy(sub->name, *list, name);
 	sub->name[name] = '\0';
 	memcpy(sub->value, *list + len - value, value);
 	sub->value[value] = '\0';
+	memcpy(sub->text, *list, len);
+	sub->text[len] = '\0';
 	sub->has_value = len > name;
 	*list += len;
 	if (**list == ',')

@@ -16,9 +16,10 @@ struct option_row {
 
 /* The next NAME or NAME=VALUE of a comma-separated list. */
 struct suboption {
-	char name[16];
+	char name[256];
 	char value[256];
 	bool has_value;
+	char text[256];		/* all of it */
 };
 
 bool suboption_next(const char *option, const char **list, struct suboption *sub);

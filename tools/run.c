@@ -22,11 +22,16 @@
 #include "boot.h"
 #include "commands.h"
 #include "console.h"
+#include "disk.h"
+#include "linux/ringlet.h"
+#include "net.h"
 #include "options.h"
 #include "serial.h"
-#include "vm.h"
+#include "virtio.h"
 
 #define DEFAULT_CMDLINE	"console=ttyS0"
+#define VIRTIO_CMDLINE	"console=hvc0"
+#define MAX_DISK_QUEUES	32
 #define MEMORY_MIN	(4 * MiB)
 #define BUSY_RETRY_MS	10
 
@@ -34,7 +39,7 @@ struct run_config {
 	struct vm_config vm;
 	struct boot_config boot;
 	const char *kernel, *initrd, *user_cmdline;
-	bool disk, net;			/* asked for */
+	bool user_models, kernel_models;	/* asked for */
 	char cmdline[CMDLINE_MAX + sizeof(DEFAULT_CMDLINE)];
 };
 
@@ -76,54 +81,102 @@ static void set_memory(void *config, const char *value)
 
 static void set_disk(void *config, const char *value)
 {
+	struct vm_config *vm = &((struct run_config *)config)->vm;
+	struct disk_config *disk = &vm->disks[vm->ndisks];
 	struct suboption sub;
 
-	if (!suboption_next("--disk", &value, &sub) || !sub.name[0] || sub.has_value)
+	if (!suboption_next("--disk", &value, &sub) || !sub.name[0])
 		die_usage("--disk: FILE is missing");
+	if (vm->ndisks++ == MAX_DISKS)
+		die("--disk: more than the %d disks of this version", MAX_DISKS);
+	*disk = (struct disk_config){ .queues = 1 };
+	strcpy(disk->path, sub.text);
 	while (suboption_next("--disk", &value, &sub)) {
 		if (!strcmp(sub.name, "queues") && sub.has_value)
-			to_number("--disk: queues", sub.value, 256);
-		else if ((strcmp(sub.name, "ro") && strcmp(sub.name, "direct")) || sub.has_value)
+			disk->queues = to_number("--disk: queues", sub.value, MAX_DISK_QUEUES);
+		else if (!strcmp(sub.name, "ro") && !sub.has_value)
+			disk->readonly = true;
+		else if (!strcmp(sub.name, "direct") && !sub.has_value)
+			disk->direct = true;
+		else
 			die_usage("--disk: '%s' is not one of ro, direct, queues=N", sub.name);
 	}
-	((struct run_config *)config)->disk = true;
 }
 
-static void check_mac(const char *value)
+static void parse_mac(const char *value, uint8_t *mac)
 {
-	unsigned int mac[6];
 	char end;
 
-	if (sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-		   &mac[5], &end) != 6 || mac[0] & 1)
+	if (sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2],
+		   &mac[3], &mac[4], &mac[5], &end) != 6 || mac[0] & 1)
 		die_usage("--net: '%s' is not a unicast MAC address", value);
+}
+
+static void set_interface(char *name, const char *value)
+{
+	if (strlen(value) >= sizeof(((struct net_config *)0)->tap) || strpbrk(value, "/ "))
+		die("--net: '%s' cannot be an interface's name", value);
+	strcpy(name, value);
 }
 
 static void set_net(void *config, const char *value)
 {
+	struct vm_config *vm = &((struct run_config *)config)->vm;
+	struct net_config *net = &vm->nets[vm->nnets];
 	unsigned int backends = 0;
 	struct suboption sub;
 
+	if (vm->nnets++ == MAX_NETS)
+		die("--net: more than the %d interfaces of this version", MAX_NETS);
+	*net = (struct net_config){ .queues = 1 };
 	while (suboption_next("--net", &value, &sub)) {
-		bool named = !strcmp(sub.name, "tap") || !strcmp(sub.name, "bridge");
-
 		if (!strcmp(sub.name, "mac") && sub.has_value)
-			check_mac(sub.value);
-		else if (named ? sub.value[0] : !strcmp(sub.name, "user") && !sub.has_value)
-			backends++;
-		else
-			die_usage("--net: '%s' is not one of tap=NAME, bridge=NAME, user, mac=MAC",
-				  sub.name);
+			parse_mac(sub.value, net->mac);
+		else if (!strcmp(sub.name, "queues") && sub.has_value)
+			net->queues = to_number("--net: queues", sub.value, ARRAY_SIZE(net->fd));
+		else if (!strcmp(sub.name, "tap") && sub.value[0] && ++backends)
+			set_interface(net->tap, sub.value);
+		else if (!strcmp(sub.name, "bridge") && sub.value[0] && ++backends)
+			set_interface(net->bridge, sub.value);
+		else if (strcmp(sub.name, "user") || sub.has_value || !++backends)
+			die_usage("--net: '%s' is not one of %s", sub.name,
+				  "tap=NAME, bridge=NAME, user, mac=MAC, queues=N");
 	}
 	if (backends != 1)
 		die_usage("--net: one of tap=NAME, bridge=NAME, user is needed");
-	((struct run_config *)config)->net = true;
+	if (net_is_user(net) && net->queues > 1)
+		die("--net: user: queues=N is for a tap or bridge");
+}
+
+static void set_rng(void *config, const char *value)
+{
+	((struct run_config *)config)->vm.rng = true;
+}
+
+static void set_balloon(void *config, const char *value)
+{
+	struct vm_config *vm = &((struct run_config *)config)->vm;
+
+	vm->balloon = true;
+	if (strcmp(value, "0") && !parse_size(value, &vm->balloon_size))
+		die_usage("--balloon: '%s' is not a size (use 0, 64M, 1G)", value);
+}
+
+static void set_console(void *config, const char *value)
+{
+	struct vm_config *vm = &((struct run_config *)config)->vm;
+
+	vm->virtio_console = !strcmp(value, "virtio");
+	if (!vm->virtio_console && strcmp(value, "serial"))
+		die_usage("--console: '%s' is neither serial nor virtio", value);
 }
 
 static void set_device_model(void *config, const char *value)
 {
 	if (strcmp(value, "kernel") && strcmp(value, "user"))
 		die_usage("--device-model: '%s' is neither kernel nor user", value);
+	((struct run_config *)config)->user_models = !strcmp(value, "user");
+	((struct run_config *)config)->kernel_models = !strcmp(value, "kernel");
 }
 
 static const struct option_row run_options[] = {
@@ -137,12 +190,21 @@ static const struct option_row run_options[] = {
 	{ "--hugepages", NULL, "take guest memory from the host's reserved huge pages",
 	  set_hugepages, 0 },
 	{ "--disk", "FILE[,ro][,direct][,queues=N]",
-	  "disk (not supported by this version)", set_disk, 0 },
-	{ "--net", "tap=NAME|bridge=NAME|user[,mac=MAC]",
-	  "network interface (not supported by this version)", set_net, 0 },
+	  "disk: a raw image or block device; read-only; past the\n"
+	  "host's page cache. May be given several times", set_disk, 0 },
+	{ "--net", "tap=NAME|bridge=NAME|user[,mac=MAC][,queues=N]",
+	  "network interface: a tap or macvtap, made if there is\n"
+	  "none; a new tap on a bridge, made likewise; or 10.0.2.0/24\n"
+	  "with the host as 10.0.2.2, which needs no rights. May be\n"
+	  "given several times", set_net, 0 },
 	{ "--device-model", "kernel|user",
-	  "who serves disks and network: the module (kernel) or\n"
-	  "this program", set_device_model, 0 },
+	  "who serves disks, taps and bridges: the module (kernel,\n"
+	  "where it can) or this program", set_device_model, 0 },
+	{ "--rng", NULL, "give the guest the host's random numbers", set_rng, 0 },
+	{ "--balloon", "SIZE", "take so much of its memory back from the guest, and what it\n"
+	  "reports to be free (0: only that)", set_balloon, 0 },
+	{ "--console", "serial|virtio", "what this terminal is to the guest (serial)",
+	  set_console, 0 },
 	{ "--device", "PATH", "the hypervisor's node (" DEFAULT_DEVICE ")",
 	  NULL, offsetof(struct run_config, vm.device) },
 	{ NULL },
@@ -167,7 +229,8 @@ static void build_cmdline(struct run_config *config)
 
 	if (strlen(user) >= CMDLINE_MAX)
 		die("--cmdline: %zu characters are too long", strlen(user));
-	snprintf(config->cmdline, sizeof(config->cmdline), "%s%s%s", named ? "" : DEFAULT_CMDLINE,
+	snprintf(config->cmdline, sizeof(config->cmdline), "%s%s%s",
+		 named ? "" : config->vm.virtio_console ? VIRTIO_CMDLINE : DEFAULT_CMDLINE,
 		 named || !user[0] ? "" : " ", user);
 	config->boot.cmdline = config->cmdline;
 }
@@ -242,8 +305,12 @@ static void read_input(struct vm *vm, struct input *in)
 /* Returns whether to try again soon, because the port was busy. */
 static bool feed(struct vm *vm, struct input *in)
 {
-	int taken = in->len ? serial_feed(vm->serial, in->data, in->len) : 0;
+	int taken = 0;
 
+	if (in->len && vm->console)
+		taken = virtio_console_feed(vm->console, in->data, in->len);
+	else if (in->len)
+		taken = serial_feed(vm->serial, in->data, in->len);
 	if (taken > 0) {
 		in->len -= taken;
 		memmove(in->data, in->data + taken, in->len);
@@ -304,20 +371,51 @@ static enum vm_stop run_once(struct run_config *config, struct input *in, int si
 	return why;
 }
 
+/* The module's data planes, unless the user or what the hypervisor is says otherwise. */
+static void choose_models(struct run_config *config)
+{
+	struct ringlet_caps caps;
+
+	uint32_t needed = 0;
+
+	if (!config->user_models && vkernel_caps(config->vm.device_fd, &caps))
+		config->vm.kernel_types = caps.types;
+	if (config->vm.ndisks)
+		needed |= BIT(RINGLET_DEVICE_BLK);
+	for (unsigned int i = 0; i < config->vm.nnets; i++)
+		if (!net_is_user(&config->vm.nets[i]))
+			needed |= BIT(RINGLET_DEVICE_NET);
+	if (config->kernel_models && (needed & ~config->vm.kernel_types))
+		die("--device-model: %s cannot serve %s: use user", config->vm.device,
+		    needed & ~config->vm.kernel_types & BIT(RINGLET_DEVICE_BLK) ? "disks" :
+										"networks");
+}
+
+static void open_net(struct net_config *net)
+{
+	static const uint8_t none[sizeof(net->mac)];
+
+	if (!net_is_user(net))
+		net_tap_open(net);
+	if (!memcmp(net->mac, none, sizeof(none)))
+		net_random_mac(net->mac);
+}
+
 static void open_files(struct run_config *config)
 {
 	if (!config->kernel)
 		die_usage("--kernel is missing (see ringlet run --help)");
-	if (config->disk)
-		die("--disk: not supported by this version");
-	if (config->net)
-		die("--net: not supported by this version");
 	build_cmdline(config);
 	image_open(&config->boot.kernel, "--kernel", config->kernel);
 	if (config->initrd)
 		image_open(&config->boot.initrd, "--initrd", config->initrd);
 	boot_check(&config->boot, config->vm.memory);
+	for (unsigned int i = 0; i < config->vm.ndisks; i++)
+		disk_open(&config->vm.disks[i]);
 	config->vm.device_fd = hypervisor_open(config->vm.device);
+	choose_models(config);
+	for (unsigned int i = 0; i < config->vm.nnets; i++)
+		open_net(&config->vm.nets[i]);
 }
 
 /** cmd_run() - The run command */
@@ -334,6 +432,9 @@ int cmd_run(int argc, char **argv)
 	open_files(&config);
 	drop_privileges();
 	signal_fd = open_signals();
+	for (unsigned int i = 0; i < config.vm.nnets; i++)
+		if (net_is_user(&config.vm.nets[i]))
+			net_user_start(&config.vm.nets[i]);
 	console_open();
 	do {
 		why = run_once(&config, &in, signal_fd, &signal);

@@ -15,16 +15,14 @@
  * Manuals: PC16550D Universal Asynchronous Receiver/Transmitter with FIFOs.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/serial_reg.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "serial.h"
 #include "vm.h"
 
@@ -358,20 +356,6 @@ void serial_flush(struct serial *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/*
- * Standard output may be shared with the user's shell, which would not expect it
- * to become non-blocking: a terminal or pipe can be opened once more instead.
- */
-static int open_output(void)
-{
-	struct stat st;
-	int fd = -1;
-
-	if (!fstat(STDOUT_FILENO, &st) && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)))
-		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-}
-
 void serial_start(struct vm *vm)
 {
 	struct serial *s = vm_alloc(vm, sizeof(*s));
@@ -382,7 +366,7 @@ void serial_start(struct vm *vm)
 	s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	vm_add_event(vm, s->room_fd, room_event, s);
 	vm_add_event(vm, s->timer_fd, timer_event, s);
-	s->out_fd = open_output();
+	s->out_fd = console_open_output();
 	vm_add_fd(vm, s->out_fd);
 	bus_add(&vm->pio, PORT, 8, &serial_ops, &s->lock, s);
 	vm->serial = s;

@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "vm.h"
+#include "virtio.h"
 
 /* In this order; ranges that come first are found first. */
 static const struct {
@@ -28,6 +28,12 @@ static const struct {
 	{ "keyboard controller",	i8042_start },
 	{ "ACPI power management",	acpi_pm_start },
 	{ "reset ports",		reset_start },
+	{ "PCI bus",			pci_start },
+	{ "virtio disks",		virtio_blk_start },
+	{ "virtio networks",		virtio_net_start },
+	{ "virtio entropy source",	virtio_rng_start },
+	{ "virtio balloon",		virtio_balloon_start },
+	{ "virtio console",		virtio_console_start },
 };
 
 static const struct {
@@ -181,6 +187,8 @@ struct vm *vm_create(const struct vm_config *config)
 /** vm_destroy() - Give everything back; no vCPU thread is left */
 void vm_destroy(struct vm *vm)
 {
+	for (unsigned int i = 0; i < vm->nvirtio; i++)
+		virtio_destroy(vm->virtio[i]);
 	for (unsigned int i = 0; i < vm->nevents; i++)
 		close(vm->events[i].fd);
 	for (unsigned int i = 0; i < vm->nowned; i++)
@@ -259,4 +267,12 @@ void *vm_alloc(struct vm *vm, size_t size)
 	if (vm->nowned == ARRAY_SIZE(vm->owned))
 		die("internal error: too many devices");
 	return vm->owned[vm->nowned++] = xcalloc(1, size);
+}
+
+/** vm_add_virtio() - A virtio device ends before the memory that it serves */
+void vm_add_virtio(struct vm *vm, struct virtio_dev *dev)
+{
+	if (vm->nvirtio == ARRAY_SIZE(vm->virtio))
+		die("internal error: too many virtio devices");
+	vm->virtio[vm->nvirtio++] = dev;
 }

@@ -18,6 +18,8 @@
 #define GPA_ACPI_END	0x100000ULL
 #define GPA_HIGH_MEMORY	0x100000ULL
 #define GPA_HOLE	(3 * GiB)
+#define GPA_PCI		GPA_HOLE	/* the window of the DSDT's _CRS */
+#define GPA_PCI_END	0xe0000000ULL
 #define GPA_IOAPIC	0xfec00000ULL
 #define GPA_LAPIC	0xfee00000ULL
 #define GPA_IDENTITY_MAP 0xfffbc000ULL	/* for CPUs without unrestricted guest */
@@ -39,20 +41,46 @@ enum vm_stop {
 	VM_ERROR,		/* reported already */
 };
 
+#define MAX_DISKS	16
+#define MAX_NETS	8
+
+struct disk_config {
+	char path[256];
+	bool readonly, direct;
+	unsigned int queues;
+	int fd;
+};
+
+struct net_config {
+	char tap[16], bridge[16];	/* which of them is set; none: user */
+	uint8_t mac[6];
+	unsigned int queues;		/* pairs */
+	int fd[16];			/* of the tap */
+};
+
 struct vm_config {
 	const char *device;	/* hypervisor node */
 	int device_fd;
 	unsigned int cpus;
 	uint64_t memory;
 	bool hugepages;
+	uint32_t kernel_types;	/* bit n: the module serves devices of type n */
+	bool rng, virtio_console;
+	bool balloon;
+	uint64_t balloon_size;	/* to take from the guest */
+	struct disk_config disks[MAX_DISKS];
+	struct net_config nets[MAX_NETS];
+	unsigned int ndisks, nnets;
 };
 
 struct vm;
+struct virtio_dev;
 
 /*
  * A device model answers on ranges of the port or memory space. @offset counts
  * from the start of the range; @size is 1, 2, 4 or, for memory, 8. The bus holds
- * the device's lock around each call, and reads all ones where nobody answers.
+ * the device's lock, if it gave one, around each call, and reads all ones where
+ * nobody answers.
  */
 struct io_ops {
 	uint64_t (*read)(void *dev, uint64_t offset, unsigned int size);
@@ -67,7 +95,7 @@ struct io_range {
 };
 
 struct bus {
-	struct io_range range[16];
+	struct io_range range[24];
 	unsigned int count;
 };
 
@@ -104,9 +132,13 @@ struct vm {
 	struct bus pio, mmio;		/* [c] */
 	struct event events[8];		/* [c] */
 	unsigned int nevents;		/* [c] */
-	void *owned[8];			/* [c] devices' state, freed with the VM */
+	void *owned[64];		/* [c] devices' state, freed with the VM */
 	unsigned int nowned;		/* [c] */
 	struct serial *serial;		/* [c] */
+	struct pci *pci;		/* [c] */
+	struct virtio_dev *virtio[32];	/* [c] */
+	unsigned int nvirtio;		/* [c] */
+	struct virtio_dev *console;	/* [c] that takes what the user types, or NULL */
 
 	atomic_int stop;		/* [a] enum vm_stop */
 	atomic_int signal;		/* [a] */
@@ -122,6 +154,7 @@ void vm_irq_line(struct vm *vm, unsigned int irq, bool level);
 void vm_add_event(struct vm *vm, int fd, void (*fn)(void *dev), void *dev);
 void vm_add_fd(struct vm *vm, int fd);
 void *vm_alloc(struct vm *vm, size_t size);
+void vm_add_virtio(struct vm *vm, struct virtio_dev *dev);
 int vm_ioctl(struct vm *vm, unsigned long cmd, const char *name, void *arg);
 static inline enum vm_stop vm_stopped(struct vm *vm)
 {
@@ -157,5 +190,11 @@ void rtc_start(struct vm *vm);
 void i8042_start(struct vm *vm);
 void acpi_pm_start(struct vm *vm);
 void reset_start(struct vm *vm);
+void pci_start(struct vm *vm);
+void virtio_blk_start(struct vm *vm);
+void virtio_net_start(struct vm *vm);
+void virtio_rng_start(struct vm *vm);
+void virtio_balloon_start(struct vm *vm);
+void virtio_console_start(struct vm *vm);
 
 #endif

@@ -19,6 +19,7 @@ if [ ! -e "$RINGLET_DEV" ]; then
 	exit 4
 fi
 
+trap '' PIPE				# a launcher that has ended is told of in another way
 dir=$(mktemp -d) || exit 1
 launcher=
 # shellcheck disable=SC2317 # called by the trap
@@ -88,6 +89,13 @@ ended()
 	status=$?
 	launcher=
 	[ $status = "$1" ]
+}
+
+# type COMMAND PATTERN: a line for the guest's shell, and what has to come of it
+type()
+{
+	echo "$1" >&3
+	await 1 "$2"
 }
 
 said() { grep -q -a -e "$1" "$dir/out"; }

@@ -10,6 +10,8 @@
 # built in, or does not have, are left out.
 HOST_MODULES="kvm kvm-amd kvm-intel irqbypass null_blk brd loop tun tap macvtap
 	      bridge veth dummy vhost_net msr cpuid configfs"
+GUEST_MODULES="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon ext4
+	       crc32c_generic af_packet"
 
 pack()		# pack DIR: the cpio archive of a folder on stdout, links followed
 {
@@ -33,10 +35,31 @@ add_libs()
 	done
 }
 
+# add_modules ROOT MODULE...: from the kernel found last, with those they need.
+add_modules()
+{
+	local root=$1 mod dir=lib/modules/$KERNEL_RELEASE
+	local modules=${KERNEL_ROOT%/}/$dir
+	shift
+
+	for mod; do
+		modprobe -d "${KERNEL_ROOT%/}/" -S "$KERNEL_RELEASE" \
+			--show-depends "$mod" 2> /dev/null || true
+	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u |
+	while read -r mod; do
+		mod=${mod#*"/$dir/"}
+		mkdir -p "$root/$dir/${mod%/*}"
+		ln "$modules/$mod" "$root/$dir/$mod" 2> /dev/null ||
+			cp "$modules/$mod" "$root/$dir/$mod"
+	done
+	cp "$modules"/modules.{order,builtin,builtin.modinfo} "$root/$dir"
+	depmod -b "$root" "$KERNEL_RELEASE"
+}
+
 # base_archive NAME: path of the base archive for the kernel found last.
 base_archive()
 {
-	local out=$BUILD/base-$1.cpio root key mod dir=lib/modules/$KERNEL_RELEASE
+	local out=$BUILD/base-$1.cpio root key dir=lib/modules/$KERNEL_RELEASE
 	local modules=${KERNEL_ROOT%/}/$dir
 
 	key="$KERNEL_RELEASE $(stat -c %Y "$KERNEL_IMAGE" "$modules/modules.dep" \
@@ -51,18 +74,8 @@ base_archive()
 			"$root/$dir"
 		cp "$(command -v busybox)" "$root/bin/busybox"
 		ln -s busybox "$root/bin/sh"
-		for mod in $HOST_MODULES; do
-			modprobe -d "${KERNEL_ROOT%/}/" -S "$KERNEL_RELEASE" \
-				--show-depends "$mod" 2> /dev/null || true
-		done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u |
-		while read -r mod; do
-			mod=${mod#*"/$dir/"}
-			mkdir -p "$root/$dir/${mod%/*}"
-			ln "$modules/$mod" "$root/$dir/$mod" 2> /dev/null ||
-				cp "$modules/$mod" "$root/$dir/$mod"
-		done
-		cp "$modules"/modules.{order,builtin,builtin.modinfo} "$root/$dir"
-		depmod -b "$root" "$KERNEL_RELEASE"
+		# shellcheck disable=SC2086 # a list of words
+		add_modules "$root" $HOST_MODULES
 		pack "$root" > "$out.new"
 		mv "$out.new" "$out"
 		echo "$key" > "$out.key"
@@ -102,23 +115,85 @@ stage_file()
 	! is_elf "$file" || add_libs "$root" "$file"
 }
 
+# guest_tree ROOT: a busybox system with guest-init and the modules for what the
+# launcher's devices are.
+guest_tree()
+{
+	local root=$1 path
+
+	mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,etc,root,mnt} \
+		"$root/lib/modules/$KERNEL_RELEASE"
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	install -m 755 "$HERE/guest-init" "$root/init"
+	install -m 755 "$HERE/guest-dhcp" "$root/bin/dhcp-script"
+	# shellcheck disable=SC2086 # a list of words
+	add_modules "$root" $GUEST_MODULES
+}
+
+# fresh FILE: is it newer than what it is made of?
+fresh()
+{
+	local source
+
+	for source in "$HERE"/guest-{init,dhcp} "${BASH_SOURCE[0]}" "$KERNEL_IMAGE"; do
+		[ "$1" -nt "$source" ] || return 1
+	done
+}
+
 # guest_archive: path of the initramfs for a guest inside the host: a busybox
-# shell on the serial console.
+# shell on the console.
 guest_archive()
 {
 	local out=$BUILD/guest-initrd.cpio root
 
-	if [ "$out" -nt "$HERE/guest-init" ] && [ "$out" -nt "${BASH_SOURCE[0]}" ]; then
-		echo "$out"
-		return
+	if ! fresh "$out"; then
+		root=$(mktemp -d "$BUILD/guest.XXXXXX")
+		guest_tree "$root"
+		ln -s busybox "$root/bin/sh"
+		pack "$root" > "$out.$$"
+		mv "$out.$$" "$out"
+		rm -rf "$root"
 	fi
-	root=$(mktemp -d "$BUILD/guest.XXXXXX")
-	mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,etc,root}
-	cp "$(command -v busybox)" "$root/bin/busybox"
-	ln -s busybox "$root/bin/sh"
-	install -m 755 "$HERE/guest-init" "$root/init"
-	pack "$root" > "$out.$$"
-	mv "$out.$$" "$out"
-	rm -rf "$root"
+	echo "$out"
+}
+
+# guest_disk: path of a disk image with an ext4 root: the same, and iperf3.
+guest_disk()
+{
+	local out=$BUILD/guest-disk.img root path
+
+	if ! fresh "$out"; then
+		root=$(mktemp -d "$BUILD/guest.XXXXXX")
+		guest_tree "$root"
+		mv "$root/init" "$root/sbin/init"
+		mkdir "$root.links"
+		stage_file "$root.links" "$(command -v iperf3)"
+		cp -rL "$root.links/." "$root"
+		busybox --list-full | while read -r path; do
+			[ -e "$root/$path" ] || ln -s /bin/busybox "$root/$path"
+		done
+		chmod 755 "$root"
+		mke2fs -q -F -t ext4 -E root_owner=0:0 -d "$root" "$out.$$" 32M > /dev/null ||
+			die "cannot build $out"
+		mv "$out.$$" "$out"
+		rm -rf "$root" "$root.links"
+	fi
+	echo "$out"
+}
+
+# guest_vmlinux: path of the kernel inside the bzImage, or nothing.
+guest_vmlinux()
+{
+	local out=$BUILD/guest-vmlinux at setup
+
+	if ! [ "$out" -nt "$KERNEL_IMAGE" ]; then
+		# The payload's place is in the header, relative to the protected-mode code; its
+		# last four bytes are the unpacked size.
+		read -r -a at < <(od -A n -t u4 -j 584 -N 8 "$KERNEL_IMAGE")
+		setup=$(od -A n -t u1 -j 497 -N 1 "$KERNEL_IMAGE")
+		tail -c +$(((setup + 1) * 512 + at[0] + 1)) "$KERNEL_IMAGE" |
+			head -c $((at[1] - 4)) | xz -d > "$out.$$" && is_elf "$out.$$" || return
+		mv "$out.$$" "$out"
+	fi
 	echo "$out"
 }
