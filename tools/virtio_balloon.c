@@ -11,7 +11,6 @@
  */
 #include <linux/virtio_balloon.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "virtio.h"
 
@@ -21,13 +20,12 @@
 
 enum { INFLATE, DEFLATE, REPORTING, QUEUES };
 
-/* The memory is a file's: what is removed reads as zeros when it is used again. */
 static void take(struct vm *vm, uint64_t gpa, uint64_t len)
 {
 	void *p = guest_ptr(vm, gpa, len);
 
 	if (p)
-		madvise(p, len, MADV_REMOVE);
+		memory_discard(vm, p, len);
 }
 
 /* How many of the pages, from the first on, lie side by side; @first: the lowest. */
@@ -60,13 +58,13 @@ static void inflate(struct vm *vm, const struct chain *chain)
 }
 
 /* Free pages: the guest tells of them as of buffers, and waits for the answer. */
-static void reported(const struct chain *chain)
+static void reported(struct vm *vm, const struct chain *chain)
 {
 	for (unsigned int i = 0; i < chain->nin; i++) {
 		const struct iovec *v = &chain->in[i];
 
 		if (!((uintptr_t)v->iov_base % PAGE_SIZE) && !(v->iov_len % PAGE_SIZE))
-			madvise(v->iov_base, v->iov_len, MADV_REMOVE);
+			memory_discard(vm, v->iov_base, v->iov_len);
 	}
 }
 
@@ -75,7 +73,7 @@ static int answer(struct virtio_queue *q, struct chain *chain)
 	if (q->index == INFLATE)
 		inflate(q->dev->pci.vm, chain);
 	else if (q->index == REPORTING)
-		reported(chain);
+		reported(q->dev->pci.vm, chain);
 	vring_push(q, &chain->c, 0);
 	return 0;
 }

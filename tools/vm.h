@@ -164,6 +164,7 @@ static inline enum vm_stop vm_stopped(struct vm *vm)
 /* memory.c */
 void memory_create(struct vm *vm);
 void memory_destroy(struct vm *vm);
+void memory_discard(struct vm *vm, void *p, uint64_t len);
 void *guest_ptr(struct vm *vm, uint64_t gpa, uint64_t len);
 
 /* vcpu.c */
