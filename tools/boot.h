@@ -46,9 +46,11 @@ void boot_get_sregs(struct vm *vm, struct kvm_sregs *sregs);
 void boot_check(const struct boot_config *config, uint64_t memory);
 void boot_load(struct vm *vm, const struct boot_config *config);
 
-/* boot_linux.c, boot_pvh.c */
+/* boot_linux.c, boot_unpack.c, boot_pvh.c */
 bool is_bzimage(const struct image *kernel);
 uint64_t bzimage_check(const struct image *kernel);
+uint64_t boot_unpack(struct vm *vm, const struct image *kernel, struct setup_header *hdr,
+		     uint64_t code, bool random);
 void boot_linux(struct vm *vm, const struct boot_config *config, uint64_t rsdp);
 bool is_elf(const struct image *kernel);
 uint64_t elf_check(const struct image *kernel);

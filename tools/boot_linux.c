@@ -122,14 +122,14 @@ static uint64_t descriptor(const struct kvm_segment *s)
 	       (uint64_t)s->g << 55 | (s->base >> 24 & 0xff) << 56;
 }
 
-static void set_state(struct vm *vm, uint64_t kernel)
+static void set_state(struct vm *vm, uint64_t entry)
 {
 	const struct kvm_segment code = boot_segment(SEL_CODE, TYPE_CODE, true);
 	const struct kvm_segment data = boot_segment(SEL_DATA, TYPE_DATA, false);
 	uint64_t *gdt = boot_ptr(vm, GPA_GDT, PAGE_SIZE);
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = {
-		.rip = kernel + ENTRY_64,
+		.rip = entry,
 		.rsi = GPA_ZERO_PAGE,
 		.rflags = RFLAGS_RESERVED,
 	};
@@ -156,20 +156,35 @@ static void set_state(struct vm *vm, uint64_t kernel)
 	boot_set_state(vm, &sregs, &regs);
 }
 
+static bool has_word(const char *line, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = line; (at = strstr(at, word)); at += len)
+		if ((at == line || at[-1] == ' ') && (!at[len] || at[len] == ' '))
+			return true;
+	return false;
+}
+
 /** boot_linux() - Load a bzImage and point the boot vCPU at it */
 void boot_linux(struct vm *vm, const struct boot_config *config, uint64_t rsdp)
 {
 	struct boot_params *params = boot_ptr(vm, GPA_ZERO_PAGE, sizeof(*params));
 	struct setup_header *hdr = &params->hdr;
 	struct setup_header copy;
-	uint64_t kernel;
+	uint64_t kernel, entry;
 
 	/* The guest's memory is zero, as the rest of the zero page has to be. */
 	read_header(&config->kernel, &copy);
 	*hdr = copy;
 	kernel = hdr->pref_address;
-	image_read(&config->kernel, image_offset(hdr),
-		   boot_ptr(vm, kernel, image_bytes(hdr)), image_bytes(hdr));
+	entry = boot_unpack(vm, &config->kernel, hdr, image_offset(hdr),
+			    !has_word(config->cmdline, "nokaslr"));
+	if (!entry) {
+		image_read(&config->kernel, image_offset(hdr),
+			   boot_ptr(vm, kernel, image_bytes(hdr)), image_bytes(hdr));
+		entry = kernel + ENTRY_64;
+	}
 	hdr->type_of_loader = LOADER_UNKNOWN;
 	hdr->code32_start = kernel;
 	hdr->cmd_line_ptr = boot_load_cmdline(vm, config->cmdline, hdr->cmdline_size);
@@ -182,5 +197,5 @@ void boot_linux(struct vm *vm, const struct boot_config *config, uint64_t rsdp)
 	params->e820_entries = boot_memory_map(vm, params->e820_table);
 	if (hdr->version >= VERSION_2_14)
 		params->acpi_rsdp_addr = rsdp;
-	set_state(vm, kernel);
+	set_state(vm, entry);
 }
