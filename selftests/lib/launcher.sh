@@ -63,10 +63,10 @@ start()
 
 now() { cut -d. -f1 /proc/uptime; }
 
-# await LINES PATTERN: until the output has so many of them
+# await LINES PATTERN [SECONDS]: until the output has so many of them
 await()
 {
-	end=$(($(now) + BOUND))
+	end=$(($(now) + ${3:-$BOUND}))
 	until [ "$(grep -c -a -e "$2" "$dir/out")" -ge "$1" ]; do
 		kill -0 "$launcher" 2> /dev/null && [ "$(now)" -lt $end ] || return 1
 		sleep 0.2

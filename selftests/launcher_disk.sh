@@ -1,0 +1,94 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Disks: a guest lives on one with an ext4 root, and what it reads and writes on
+# others is what the host finds there; each device model in turn, with the
+# launcher's random numbers and balloon beside them.
+#
+# KERNEL, INITRD and DISK name others than the defaults below.
+
+# shellcheck source=selftests/lib/launcher.sh
+. "$(dirname "$0")/lib/launcher.sh"
+
+KERNEL=${KERNEL:-/guest/vmlinux}
+INITRD=${INITRD:-/guest/initrd}
+DISK=${DISK:-/guest/disk.img}
+
+if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ] || ! [ -r "$DISK" ]; then
+	skip "Debian's kernel on a disk" "no $KERNEL, $INITRD or $DISK"
+	finish
+	exit
+fi
+
+# Where direct I/O can be had.
+block=
+if modprobe null_blk nr_devices=1 memory_backed=1 gb=1 bs=512 2> /dev/null && [ -b /dev/nullb0 ]; then
+	block=/dev/nullb0
+fi
+
+models=user
+"$RINGLET" info --device "$RINGLET_DEV" | grep -q 'data planes .*disk' && models='user kernel'
+
+for model in $models; do
+	cp "$DISK" "$dir/root"
+	dd if=/dev/urandom of="$dir/data" bs=64k count=40 2> /dev/null
+	: > "$dir/written"
+	truncate -s 4M "$dir/written"
+	sum=$(md5sum < "$dir/data" | cut -d' ' -f1)
+	start --kernel "$KERNEL" --initrd "$INITRD" --cmdline 'quiet root=/dev/vda' \
+		--device-model $model --cpus 2 --disk "$dir/root" --disk "$dir/data,ro" \
+		--disk "$dir/written,queues=2" ${block:+--disk $block,direct,queues=2} \
+		--rng --balloon 32M
+	await 1 '^guest# ' 300 && type 'grep " / " /proc/mounts' '^/dev/vda / ext4 rw'
+	result $? "$model: the guest's root is on the disk"
+
+	type 'md5sum /dev/vdb; dd if=/dev/vdb bs=4k iflag=direct 2> /dev/null | md5sum' \
+		"^$sum  /dev/vdb" && await 1 "^$sum  -"
+	result $? "$model: it reads what is there"
+
+	type 'cat /sys/block/vdb/ro; echo x > /dev/vdb || echo refused' '^refused' &&
+		said '^1' && [ "$(md5sum < "$dir/data" | cut -d' ' -f1)" = "$sum" ]
+	result $? "$model: a read-only disk stays as it is"
+
+	# Longer than a request, at an odd place, and flushed.
+	type 'dd if=/dev/vdb of=/dev/vdc bs=1000 skip=1 seek=3 count=2000 conv=fsync 2> /dev/null &&
+		echo writ""ten' '^written'
+	dd if="$dir/data" bs=1000 skip=1 count=2000 2> /dev/null > "$dir/a"
+	dd if="$dir/written" bs=1000 skip=3 count=2000 2> /dev/null > "$dir/b"
+	cmp "$dir/a" "$dir/b" && [ "$(head -c 3000 "$dir/written" | tr -d '\0' | wc -c)" = 0 ]
+	result $? "$model: it writes what it should, where it should"
+
+	type 'echo $(cat /sys/block/vdc/serial) has $(ls /sys/block/vdc/mq | wc -l)' \
+		'^ringlet-2 has 2'
+	result $? "$model: serial number and queues"
+
+	before=$(du -k "$dir/written" | cut -f1)
+	type 'blkdiscard -o 0 -l 1048576 /dev/vdc && echo trim""med' '^trimmed' &&
+		[ "$(du -k "$dir/written" | cut -f1)" -lt "$before" ]
+	result $? "$model: discarded blocks go back to the host"
+
+	if [ -n "$block" ]; then
+		type 'dd if=/dev/vdb of=/dev/vdd bs=64k oflag=direct 2> /dev/null; dd if=/dev/vdd bs=64k count=40 iflag=direct 2> /dev/null | sha1sum' \
+			"^$(sha1sum < "$dir/data" | cut -d' ' -f1)" &&
+			[ "$(head -c 2621440 $block | md5sum | cut -d' ' -f1)" = "$sum" ]
+		result $? "$model: direct transfers to a block device"
+	else
+		skip "$model: direct transfers to a block device" "no null_blk"
+	fi
+
+	type 'head -c 64 /dev/hwrng | wc -c' '^64' && said '^64'
+	result $? "$model: random numbers"
+	type 'grep balloon_inflate /proc/vmstat' '^balloon_inflate 8192'
+	result $? "$model: the balloon has taken its part"
+
+	# A reset with requests under way: the disk is there again afterwards.
+	echo 'cat /dev/vdb > /dev/null & reboot -f' >&3
+	await 2 '^guest: up' 300 && type 'md5sum /dev/vdb | sed s/^/again:/' "^again:$sum"
+	result $? "$model: the same after a reset"
+	echo poweroff >&3
+	ended 0
+	result $? "$model: poweroff"
+done
+
+[ -z "$block" ] || rmmod null_blk
+finish
