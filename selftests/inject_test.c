@@ -367,7 +367,7 @@ TEST(state)
 		ROW(CPUID2, cpuid, offsetof(struct kvm_cpuid2, entries[1].eax), 1),
 		ROW(IRQCHIP, chips[2], offsetof(struct kvm_irqchip, chip.ioapic.redirtbl[5]), 1, true),
 		ROW(IRQCHIP, chips[0], offsetof(struct kvm_irqchip, chip.pic.imr), 1, true),
-		ROW(PIT2, pit, offsetof(struct kvm_pit_state2, channels[2].count), 1, true),
+		ROW(PIT2, pit, offsetof(struct kvm_pit_state2, channels[2].bcd), 1, true),
 	};
 	struct vm *vm;
 	struct vcpu *v;
