@@ -171,7 +171,7 @@ int rl_vm_stats_fd(struct rl_vm *vm)
 	sf->stat = &vm->stat;
 	sf->rows = vm_rows;
 	sf->nr = ARRAY_SIZE(vm_rows);
-	snprintf(sf->id, sizeof(sf->id), "kvm-%d", vm->owner_pid);
+	snprintf(sf->id, sizeof(sf->id), "kvm-%d", pid_nr(vm->owner.pid));
 	return stats_open(sf, "ringlet-vm-stats");
 }
 
@@ -185,6 +185,6 @@ int rl_vcpu_stats_fd(struct rl_vcpu *vcpu)
 	sf->stat = &vcpu->stat;
 	sf->rows = vcpu_rows;
 	sf->nr = ARRAY_SIZE(vcpu_rows);
-	snprintf(sf->id, sizeof(sf->id), "kvm-%d/vcpu-%u", vcpu->vm->owner_pid, vcpu->id);
+	snprintf(sf->id, sizeof(sf->id), "kvm-%d/vcpu-%u", pid_nr(vcpu->vm->owner.pid), vcpu->id);
 	return stats_open(sf, "ringlet-vcpu-stats");
 }
