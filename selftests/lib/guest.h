@@ -211,7 +211,7 @@ extern u8 guest_irq_order[64];		/* vectors in order of arrival, all vCPUs */
 extern u32 guest_irq_total;
 extern enum eoi guest_eoi;
 u64 guest_irq_setup(u64 eoi);		/* and switches this vCPU's APIC on, in that mode */
-u64 guest_irq_window(u64 unused);	/* sti; nop; cli */
+u64 guest_irq_window(u64 unused);	/* interrupts on for a few instructions */
 u64 guest_irq_wait(u64 vector);		/* HLT until this vCPU has seen one more of it */
 
 /* Which vCPU this is, as its stack tells. */
