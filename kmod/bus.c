@@ -2,7 +2,7 @@
 /*
  * The I/O buses: who answers a port or a memory address inside the kernel.
  *
- * Owns:    vm->bus[] and every ioeventfd.
+ * Owns:    vm->bus[], every doorbell that is on it, every ioeventfd.
  * Touches: nothing else; a device's own lock is the device's business.
  * Locks:   vm->slots_lock to change a bus, vm->srcu to look one up. Lookups and
  *          ioeventfds run with IRQs on or off.
@@ -260,21 +260,9 @@ void rl_bus_destroy(struct rl_vm *vm)
 	srcu_barrier(&vm->srcu);
 }
 
-/*
- * ioeventfd: a guest's write that signals an eventfd and needs nobody else.
- * SDM and APM know nothing of it; Documentation/virt/kvm/api.rst,
- * "KVM_IOEVENTFD".
- */
-struct ioeventfd {
-	struct rl_bus_dev dev;
-	struct eventfd_ctx *ctx;
-	u64 datamatch;
-	bool wildcard;		/* any data */
-	u8 len;			/* 0: any length */
-	gpa_t addr;
-};
+/* Doorbells */
 
-static u64 ioeventfd_data(const void *val, int len)
+static u64 bell_data(const void *val, int len)
 {
 	switch (len) {
 	case 1:
@@ -288,34 +276,23 @@ static u64 ioeventfd_data(const void *val, int len)
 	}
 }
 
-static int ioeventfd_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr,
-			   int len, const void *val)
+static int bell_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len,
+		      const void *val)
 {
-	struct ioeventfd *p = container_of(dev, struct ioeventfd, dev);
+	struct rl_doorbell *p = container_of(dev, struct rl_doorbell, dev);
 
 	if (addr != p->addr || (p->len && p->len != len))
 		return -EOPNOTSUPP;
-	if (!p->wildcard && ioeventfd_data(val, len) != p->datamatch)
+	if (!p->wildcard && bell_data(val, len) != p->datamatch)
 		return -EOPNOTSUPP;
-	rl_eventfd_signal(p->ctx);
+	p->ring(vcpu, p);
 	return 0;
 }
 
-static void ioeventfd_release(struct rl_bus_dev *dev)
-{
-	struct ioeventfd *p = container_of(dev, struct ioeventfd, dev);
+static const struct rl_bus_dev_ops bell_ops = { .write = bell_write };
 
-	eventfd_ctx_put(p->ctx);
-	kfree(p);
-}
-
-static const struct rl_bus_dev_ops ioeventfd_ops = {
-	.write = ioeventfd_write,
-	.release = ioeventfd_release,
-};
-
-/* Would one write signal both? */
-static bool ioeventfd_overlap(const struct ioeventfd *a, const struct ioeventfd *b)
+/* Would one write ring both? */
+static bool bell_overlap(const struct rl_doorbell *a, const struct rl_doorbell *b)
 {
 	if (a->addr != b->addr)
 		return false;
@@ -325,61 +302,138 @@ static bool ioeventfd_overlap(const struct ioeventfd *a, const struct ioeventfd 
 	       (a->wildcard || b->wildcard || a->datamatch == b->datamatch);
 }
 
-static bool ioeventfd_same(const struct ioeventfd *a, const struct ioeventfd *b)
-{
-	return a->ctx == b->ctx && a->addr == b->addr && a->len == b->len &&
-	       a->wildcard == b->wildcard && (a->wildcard || a->datamatch == b->datamatch);
-}
+typedef bool (*bell_match)(const struct rl_doorbell *a, const struct rl_doorbell *b);
 
-typedef bool (*ioeventfd_match)(const struct ioeventfd *a, const struct ioeventfd *b);
-
-static struct ioeventfd *ioeventfd_find(struct rl_vm *vm, int bus_nr,
-					const struct ioeventfd *key, ioeventfd_match match)
+static struct rl_doorbell *bell_find(struct rl_vm *vm, const struct rl_doorbell *key,
+				     bell_match match)
 {
-	struct rl_bus *bus = bus_get(vm, bus_nr);
-	struct ioeventfd *p;
+	struct rl_bus *bus = bus_get(vm, key->bus);
+	struct rl_doorbell *p;
 	int i;
 
 	i = bus ? bus_find(bus, key->addr) : -1;
 	for (; i >= 0 && bus->ent[i].addr == key->addr; i--) {
-		if (bus->ent[i].dev->ops != &ioeventfd_ops)
+		if (bus->ent[i].dev->ops->write != bell_write)
 			continue;
-		p = container_of(bus->ent[i].dev, struct ioeventfd, dev);
+		p = container_of(bus->ent[i].dev, struct rl_doorbell, dev);
 		if (match(p, key))
 			return p;
 	}
 	return NULL;
 }
 
-static int ioeventfd_assign(struct rl_vm *vm, int bus_nr, const struct ioeventfd *key)
+static int bell_add(struct rl_vm *vm, struct rl_doorbell *p, const struct rl_bus_dev_ops *ops)
+{
+	int r = -EEXIST;
+
+	p->dev.ops = ops;
+	mutex_lock(&vm->slots_lock);
+	if (!bell_find(vm, p, bell_overlap))
+		r = rl_bus_add(vm, p->bus, p->addr, p->len, &p->dev);
+	p->bound = !r;
+	mutex_unlock(&vm->slots_lock);
+	return r;
+}
+
+/**
+ * rl_doorbell_add() - Have a guest's write ring a bell
+ * @vm: the VM
+ * @p:	filled in; the caller's until rl_doorbell_del()
+ *
+ * Return: 0, -EEXIST (a write would ring two, ioeventfds included), -ENOSPC, -ENOMEM.
+ */
+int rl_doorbell_add(struct rl_vm *vm, struct rl_doorbell *p)
+{
+	return bell_add(vm, p, &bell_ops);
+}
+
+/**
+ * rl_doorbell_del() - Take it away; when this returns nobody rings it any more
+ * @vm: the VM
+ * @p:	the bell
+ *
+ * Return: 0, -ENOENT when it was not there.
+ */
+int rl_doorbell_del(struct rl_vm *vm, struct rl_doorbell *p)
+{
+	int r = -ENOENT;
+
+	mutex_lock(&vm->slots_lock);
+	if (p->bound)
+		r = rl_bus_del(vm, p->bus, &p->dev);
+	p->bound = false;
+	mutex_unlock(&vm->slots_lock);
+	return r;
+}
+
+/*
+ * ioeventfd: a doorbell that signals an eventfd.
+ * Documentation/virt/kvm/api.rst, "KVM_IOEVENTFD".
+ */
+struct ioeventfd {
+	struct rl_doorbell bell;
+	struct eventfd_ctx *ctx;
+};
+
+static struct ioeventfd *to_ioeventfd(const struct rl_doorbell *bell)
+{
+	return container_of(bell, struct ioeventfd, bell);
+}
+
+static void ioeventfd_ring(struct rl_vcpu *vcpu, struct rl_doorbell *bell)
+{
+	rl_eventfd_signal(to_ioeventfd(bell)->ctx);
+}
+
+static void ioeventfd_free(struct ioeventfd *p)
+{
+	eventfd_ctx_put(p->ctx);
+	kfree(p);
+}
+
+static void ioeventfd_release(struct rl_bus_dev *dev)
+{
+	ioeventfd_free(container_of(dev, struct ioeventfd, bell.dev));
+}
+
+static const struct rl_bus_dev_ops ioeventfd_ops = {
+	.write = bell_write,
+	.release = ioeventfd_release,
+};
+
+static bool ioeventfd_same(const struct rl_doorbell *a, const struct rl_doorbell *b)
+{
+	return a->dev.ops == &ioeventfd_ops && to_ioeventfd(a)->ctx == to_ioeventfd(b)->ctx &&
+	       a->addr == b->addr && a->len == b->len && a->wildcard == b->wildcard &&
+	       (a->wildcard || a->datamatch == b->datamatch);
+}
+
+static int ioeventfd_assign(struct rl_vm *vm, const struct ioeventfd *key)
 {
 	struct ioeventfd *p;
-	int r = -EEXIST;
+	int r;
 
 	p = kmemdup(key, sizeof(*key), GFP_KERNEL_ACCOUNT);
 	if (!p)
 		return -ENOMEM;
-	mutex_lock(&vm->slots_lock);
-	if (!ioeventfd_find(vm, bus_nr, p, ioeventfd_overlap))
-		r = rl_bus_add(vm, bus_nr, p->addr, p->len, &p->dev);
-	mutex_unlock(&vm->slots_lock);
+	r = bell_add(vm, &p->bell, &ioeventfd_ops);
 	if (r)
 		kfree(p);
 	return r;
 }
 
-static int ioeventfd_deassign(struct rl_vm *vm, int bus_nr, const struct ioeventfd *key)
+static int ioeventfd_deassign(struct rl_vm *vm, const struct ioeventfd *key)
 {
-	struct ioeventfd *p;
+	struct rl_doorbell *p;
 
 	mutex_lock(&vm->slots_lock);
-	p = ioeventfd_find(vm, bus_nr, key, ioeventfd_same);
+	p = bell_find(vm, &key->bell, ioeventfd_same);
 	if (p)
-		rl_bus_del(vm, bus_nr, &p->dev);
+		rl_bus_del(vm, p->bus, &p->dev);
 	mutex_unlock(&vm->slots_lock);
 	if (!p)
 		return -ENOENT;
-	ioeventfd_release(&p->dev);
+	ioeventfd_free(to_ioeventfd(p));
 	return 0;
 }
 
@@ -396,12 +450,12 @@ int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args)
 {
 	const u32 known = KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO |
 			  KVM_IOEVENTFD_FLAG_DEASSIGN;
-	int bus_nr = args->flags & KVM_IOEVENTFD_FLAG_PIO ? RL_BUS_PIO : RL_BUS_MMIO;
 	struct ioeventfd key = {
-		.dev.ops = &ioeventfd_ops,
-		.addr = args->addr,
-		.datamatch = args->datamatch,
-		.wildcard = !(args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH),
+		.bell.ring = ioeventfd_ring,
+		.bell.bus = args->flags & KVM_IOEVENTFD_FLAG_PIO ? RL_BUS_PIO : RL_BUS_MMIO,
+		.bell.addr = args->addr,
+		.bell.datamatch = args->datamatch,
+		.bell.wildcard = !(args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH),
 	};
 	int r;
 
@@ -409,19 +463,19 @@ int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args)
 		return -EINVAL;
 	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
 		return -EINVAL;
-	key.len = args->len;
+	key.bell.len = args->len;
 	if (args->addr + args->len < args->addr)
 		return -EINVAL;
-	if (!args->len && !key.wildcard)
+	if (!args->len && !key.bell.wildcard)
 		return -EINVAL;
 
 	key.ctx = eventfd_ctx_fdget(args->fd);
 	if (IS_ERR(key.ctx))
 		return PTR_ERR(key.ctx);
 	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
-		r = ioeventfd_deassign(vm, bus_nr, &key);
+		r = ioeventfd_deassign(vm, &key);
 	} else {
-		r = ioeventfd_assign(vm, bus_nr, &key);
+		r = ioeventfd_assign(vm, &key);
 		if (!r)
 			return 0;	/* the device keeps the reference */
 	}

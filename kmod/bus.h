@@ -48,6 +48,24 @@ int rl_bus_init(struct rl_vm *vm);
 /* At the VM's end: releases every device still there, later rl_bus_del()s find nothing. */
 void rl_bus_destroy(struct rl_vm *vm);
 
+/*
+ * A write of the guest that @ring is told of, and nobody else. IRQs may be off.
+ * [c] set by the owner before rl_doorbell_add()  [s] vm->slots_lock
+ */
+struct rl_doorbell {
+	struct rl_bus_dev dev;
+	void (*ring)(struct rl_vcpu *vcpu, struct rl_doorbell *bell);	/* [c] */
+	u64 datamatch;			/* [c] */
+	gpa_t addr;			/* [c] */
+	u8 len;				/* [c] 0: any length */
+	u8 bus;				/* [c] RL_BUS_* */
+	bool wildcard;			/* [c] any data */
+	bool bound;			/* [s] */
+};
+
+int rl_doorbell_add(struct rl_vm *vm, struct rl_doorbell *bell);
+int rl_doorbell_del(struct rl_vm *vm, struct rl_doorbell *bell);
+
 struct kvm_ioeventfd;
 int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args);
 
