@@ -165,3 +165,88 @@ int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len)
 		rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return r;
 }
+
+/* Bytes from @gpa to the end of @slot, and where the first is. */
+static u64 slot_rest(const struct rl_memslot *slot, gpa_t gpa, void __user **user)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+
+	*user = (void __user *)(rl_slot_hva(slot, gfn) + offset_in_page(gpa));
+	return ((slot->base_gfn + slot->npages - gfn) << PAGE_SHIFT) - offset_in_page(gpa);
+}
+
+/**
+ * rl_guest_map() - Where guest memory is that one slot has all of
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @len: bytes
+ * @write: for writing
+ * @slot: the slot, for rl_slot_mark_dirty()
+ *
+ * Context: vm->srcu held. What is answered is good as long as the array of slots is the same.
+ * Return: the owner's address, or NULL.
+ */
+void __user *rl_guest_map(struct rl_vm *vm, gpa_t gpa, u64 len, bool write,
+			  const struct rl_memslot **slot)
+{
+	void __user *user;
+
+	*slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
+	if (!*slot || (write && !rl_slot_writable(*slot)) || slot_rest(*slot, gpa, &user) < len)
+		return NULL;
+	return user;
+}
+
+/**
+ * rl_guest_iov() - Guest memory as pieces of the owner's
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @len: bytes, not 0; no wrap-around
+ * @write: for writing
+ * @iov: filled in; a piece for each slot
+ * @max: room in @iov
+ *
+ * Context: vm->srcu held as long as @iov is used.
+ * Return: the number of pieces, -EFAULT without a fitting slot, -ENOSPC.
+ */
+int rl_guest_iov(struct rl_vm *vm, gpa_t gpa, u64 len, bool write, struct iovec *iov, int max)
+{
+	struct rl_memslot *slot;
+	int n;
+
+	for (n = 0; len; n++) {
+		if (n == max)
+			return -ENOSPC;
+		slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
+		if (!slot || (write && !rl_slot_writable(slot)))
+			return -EFAULT;
+		iov[n].iov_len = min(slot_rest(slot, gpa, &iov[n].iov_base), len);
+		gpa += iov[n].iov_len;
+		len -= iov[n].iov_len;
+	}
+	return n;
+}
+
+/**
+ * rl_guest_dirty() - Put guest memory into the dirty log, after it was written
+ * @vm: the VM
+ * @gpa: guest physical address
+ * @len: bytes, not 0
+ *
+ * Context: vm->srcu held.
+ */
+void rl_guest_dirty(struct rl_vm *vm, gpa_t gpa, u64 len)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT, last = (gpa + len - 1) >> PAGE_SHIFT;
+	struct rl_memslot *slot = NULL;
+
+	for (; gfn <= last; gfn++) {
+		if (!slot || gfn - slot->base_gfn >= slot->npages)
+			slot = rl_gfn_to_slot(vm, gfn);
+		/* What is not logged need not be walked. */
+		if (slot && !slot->dirty_bitmap)
+			gfn = slot->base_gfn + slot->npages - 1;
+		else if (slot)
+			rl_slot_mark_dirty(slot, gfn);
+	}
+}

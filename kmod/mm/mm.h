@@ -9,6 +9,7 @@
 #include <linux/kvm.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/uio.h>
 #include <linux/xarray.h>
 #include "../types.h"
 
@@ -30,6 +31,7 @@ struct rl_memslot {
  * under vm->srcu.
  */
 struct rl_memslots {
+	u64 gen;			/* counts the arrays of a VM, from 1 on */
 	int nr;
 	int hint;			/* index of the last hit, racy and harmless */
 	int gap;			/* of the first slot behind the last miss, likewise */
@@ -63,6 +65,7 @@ struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);	/* [s], or NULL 
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);	/* [s], or 0 */
 u64 rl_slots_pages(struct rl_vm *vm);	/* of all slots; takes vm->srcu */
 void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);	/* [s], any context */
+void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);
 
 /*
  * guest.c: guest memory as bytes; [s]; crosses pages; writes are in the dirty
@@ -73,6 +76,15 @@ int rl_guest_read(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len);
 int rl_guest_write(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len);
 int rl_guest_read_atomic(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len);
 int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len);
+/*
+ * Guest memory as the owner's addresses, for as long as vm->slots has the same
+ * generation. NULL, or the number of @iov filled (-EFAULT, -ENOSPC). Who writes
+ * there calls rl_guest_dirty() afterwards.
+ */
+void __user *rl_guest_map(struct rl_vm *vm, gpa_t gpa, u64 len, bool write,
+			  const struct rl_memslot **slot);
+int rl_guest_iov(struct rl_vm *vm, gpa_t gpa, u64 len, bool write, struct iovec *iov, int max);
+void rl_guest_dirty(struct rl_vm *vm, gpa_t gpa, u64 len);
 /* len 1,2,4,8 aligned, not crossing. 0 stored, 1 *old differed (updated), -EFAULT */
 int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len);
 

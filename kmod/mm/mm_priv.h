@@ -18,7 +18,6 @@ struct rl_memslots *rl_slots_locked(struct rl_vm *vm);	/* slots_lock or mmu->loc
 struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn);
 struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 slot);	/* slots_lock; -EINVAL, -ENOENT */
 bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level);
-void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);
 
 /* @gfn lies in the slot; not even a speculative access leaves it. */
 static inline hva_t rl_slot_hva(const struct rl_memslot *slot, gfn_t gfn)

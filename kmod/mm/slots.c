@@ -214,6 +214,7 @@ static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 	slots = slots_alloc(cur->nr + !!new);
 	if (!slots)
 		return NULL;
+	slots->gen = cur->gen + 1;
 	at = new ? slots_upper(cur, new->base_gfn) : -1;
 	for (i = 0; i <= cur->nr; i++) {
 		if (i == at)
@@ -438,6 +439,7 @@ int rl_slots_init(struct rl_vm *vm)
 
 	if (!slots)
 		return -ENOMEM;
+	slots->gen = 1;
 	xa_init(&vm->mmu.slot_ids);
 	RCU_INIT_POINTER(vm->slots, slots);
 	return 0;
