@@ -32,8 +32,8 @@ enum { DESC, DRIVER, DEVICE };		/* areas */
 
 #define PACKED_ID		12	/* in a descriptor */
 #define PACKED_FLAGS		14
-#define PACKED_AVAIL		(1 << VRING_PACKED_DESC_F_AVAIL)
-#define PACKED_USED		(1 << VRING_PACKED_DESC_F_USED)
+#define PACKED_AVAIL		(1u << VRING_PACKED_DESC_F_AVAIL)
+#define PACKED_USED		(1u << VRING_PACKED_DESC_F_USED)
 
 #define DESC_SIZE		16
 
@@ -124,7 +124,7 @@ int rl_ring_begin(struct rl_ring *r)
 /* A walk along one chain. */
 struct walk {
 	struct rl_chain *c;
-	struct rl_seg *segs;
+	struct rl_buf *segs;
 	unsigned int max, n;
 };
 
@@ -305,7 +305,7 @@ static void advance(const struct rl_ring *r, u16 *idx, bool *wrap, u16 n)
  * Return: 1, 0 when there is none, -EINVAL, -ELOOP (also: @max too small),
  * -EFAULT. Unless 1, nothing is taken.
  */
-int rl_ring_get(struct rl_ring *r, struct rl_chain *c, struct rl_seg *segs, unsigned int max)
+int rl_ring_get(struct rl_ring *r, struct rl_chain *c, struct rl_buf *segs, unsigned int max)
 {
 	struct walk w = { .c = c, .segs = segs, .max = max };
 	int err;
@@ -349,9 +349,13 @@ static int put_one(struct rl_ring *r, u16 id, u16 ndescs, u32 len)
 		flags = r->used_wrap ? PACKED_AVAIL | PACKED_USED : 0;
 		flags |= len ? VRING_DESC_F_WRITE : 0;
 		err = store32(r, DESC, off + 8, len) ?: store16(r, DESC, off + PACKED_ID, id);
-		/* Pairs with the driver's: the flags say that the rest is there. */
-		smp_wmb();
-		err = err ?: store16(r, DESC, off + PACKED_FLAGS, flags);
+		/* The first of several shows them all, and waits for rl_ring_flush(). */
+		if (!r->unsignalled) {
+			r->first_used = r->used_idx;
+			r->first_flags = flags;
+		} else {
+			err = err ?: store16(r, DESC, off + PACKED_FLAGS, flags);
+		}
 	} else {
 		off = RING_ELEMS + 8 * (r->used_idx & (r->size - 1));
 		err = store32(r, DEVICE, off, id) ?: store32(r, DEVICE, off + 4, len);
@@ -368,7 +372,7 @@ static int put_one(struct rl_ring *r, u16 id, u16 ndescs, u32 len)
  * @c:	 the chain
  * @len: bytes written to it
  *
- * The driver sees it after rl_ring_flush() at the latest.
+ * The driver sees it after rl_ring_flush(), with all others that were put before.
  * Return: 0 or -EFAULT.
  */
 int rl_ring_put(struct rl_ring *r, const struct rl_chain *c, u32 len)
@@ -428,12 +432,11 @@ int rl_ring_flush(struct rl_ring *r)
 	if (!n)
 		return 0;
 	r->unsignalled = 0;
-	if (!r->packed) {
-		/* Pairs with the driver's: the elements are there before the index. */
-		smp_wmb();
-		if (store16(r, DEVICE, RING_IDX, r->used_idx))
-			return -EFAULT;
-	}
+	/* Pairs with the driver's: what it reads first says that the rest is there. */
+	smp_wmb();
+	if (r->packed ? store16(r, DESC, r->first_used * DESC_SIZE + PACKED_FLAGS, r->first_flags) :
+			store16(r, DEVICE, RING_IDX, r->used_idx))
+		return -EFAULT;
 	/*
 	 * Pairs with the driver's when it asks for interrupts and then looks at
 	 * the ring again: either it sees what was put, or its wish is seen here.

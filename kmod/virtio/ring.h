@@ -27,7 +27,7 @@ struct rl_area {
 };
 
 /* One buffer, never empty and never past the end of the address space. */
-struct rl_seg {
+struct rl_buf {
 	u64 gpa;
 	u32 len;
 };
@@ -70,13 +70,14 @@ struct rl_ring {
 	u16 in_flight;			/* split: chains, packed: descriptors */
 	u16 seq, done_seq;
 	u16 unsignalled;		/* steps of used_idx since the last rl_ring_flush() */
+	u16 first_used, first_flags;	/* packed: the first of those, not shown yet */
 	bool avail_wrap, used_wrap;
 	bool notify_off;
 };
 
 void rl_ring_reset(struct rl_ring *r);
 int rl_ring_begin(struct rl_ring *r);
-int rl_ring_get(struct rl_ring *r, struct rl_chain *c, struct rl_seg *segs, unsigned int max);
+int rl_ring_get(struct rl_ring *r, struct rl_chain *c, struct rl_buf *segs, unsigned int max);
 void rl_ring_undo(struct rl_ring *r, const struct rl_chain *c);
 int rl_ring_put(struct rl_ring *r, const struct rl_chain *c, u32 len);
 int rl_ring_flush(struct rl_ring *r);

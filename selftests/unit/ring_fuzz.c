@@ -15,7 +15,7 @@
 		}								\
 	} while (0)
 
-static struct rl_seg segs[RL_RING_MAX_SEGS];
+static struct rl_buf segs[RL_RING_MAX_SEGS];
 
 static void check_chain(const struct rl_ring *r, const struct rl_chain *c, unsigned int max)
 {

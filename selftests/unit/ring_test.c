@@ -8,7 +8,7 @@ struct pair {
 	struct rl_ring r;
 	struct virtq q;
 	struct rl_chain c;
-	struct rl_seg segs[RL_RING_MAX_SEGS];
+	struct rl_buf segs[RL_RING_MAX_SEGS];
 };
 
 static struct pair p;
