@@ -24,6 +24,7 @@
 #include "netlink.h"
 #include "vcpu.h"
 #include "vendor.h"
+#include "virtio/virtio.h"
 #include "vm.h"
 
 static bool kvm_node;
@@ -241,6 +242,11 @@ static int sys_get_attr(void *obj, void *data, unsigned long arg)
 	return sys_has_attr(obj, data, arg) ?: put_user(rl_xcr0_offered, (u64 __user *)attr->addr);
 }
 
+static int sys_get_caps(void *obj, void *data, unsigned long arg)
+{
+	return rl_vdev_caps(data);
+}
+
 static const struct rl_ioctl sys_ioctls[] = {
 	{ KVM_GET_API_VERSION, RL_IOC_RAW, sys_get_api_version },
 	{ KVM_CREATE_VM, RL_IOC_RAW, sys_create_vm },
@@ -254,6 +260,7 @@ static const struct rl_ioctl sys_ioctls[] = {
 	{ KVM_GET_MSR_FEATURE_INDEX_LIST, RL_IOC_RAW, sys_get_msr_feature_list },
 	{ KVM_GET_MSRS, RL_IOC_RAW, sys_get_msrs },
 	{ KVM_X86_GET_MCE_CAP_SUPPORTED, RL_IOC_OUT, sys_get_mce_cap },
+	{ RINGLET_GET_CAPS, RL_IOC_OUT, sys_get_caps },
 };
 
 static long sys_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)

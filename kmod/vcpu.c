@@ -26,6 +26,7 @@
 #include "netlink.h"
 #include "trace.h"
 #include "vcpu.h"
+#include "virtio/virtio.h"
 #include "vm.h"
 
 /* Thread flags that want the vCPU's thread out of the guest. */
@@ -167,6 +168,8 @@ static int handle_requests(struct rl_vcpu *vcpu)
 	}
 	if (rl_request_check(vcpu, RL_REQ_EXIT_USER))
 		return rl_pending_exit(vcpu);
+	if (rl_request_check(vcpu, RL_REQ_DOORBELL))
+		rl_vdev_doorbell(vcpu);
 	if (rl_request_check(vcpu, RL_REQ_TIMER))
 		rl_lapic_timer_fired(vcpu);
 	if (rl_request_check(vcpu, RL_REQ_CLOCK))
@@ -455,6 +458,9 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 out:
 	if (unlikely(run->kvm_valid_regs))
 		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
+	/* The guest may not go on for long; what it asked for does. */
+	if (unlikely(READ_ONCE(vcpu->doorbell)))
+		rl_vdev_doorbell(vcpu);
 	publish_run(vcpu);
 	swap_sigmask(vcpu, &saved, false);
 	/*

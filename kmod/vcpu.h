@@ -41,6 +41,7 @@ enum rl_request {
 	RL_REQ_TPR_ACCESS,	/* tell user space: vcpu->tpr_access */
 	RL_REQ_INTERCEPTS,	/* the MSR filter changed */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
+	RL_REQ_DOORBELL,	/* serve vcpu->doorbell */
 };
 
 /* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
@@ -105,6 +106,7 @@ struct rl_vcpu {
 	u32 pending_exit;		/* KVM_EXIT_* that RL_REQ_EXIT_USER is about */
 	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
+	struct rl_vq *doorbell;		/* notified by the exit; virtio/device.c clears it, too */
 
 	/* Architectural state; lazy ones through the accessors below. */
 	unsigned long regs[RL_NR_GPRS];	/* [RL_RSP] is lazy */

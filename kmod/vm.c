@@ -25,6 +25,7 @@
 #include "ioctl.h"
 #include "netlink.h"
 #include "vcpu.h"
+#include "virtio/virtio.h"
 #include "vm.h"
 
 static void vm_destroy(struct rl_vm *vm)
@@ -116,6 +117,7 @@ static struct rl_vm *vm_alloc(void)
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
+	INIT_LIST_HEAD(&vm->vdevs);
 	vm->mm = current->mm;
 	vm->halt_poll_ns = -1;
 	mmgrab(vm->mm);
@@ -611,6 +613,11 @@ static int vm_stats_fd(void *obj, void *data, unsigned long arg)
 	return rl_vm_stats_fd(obj);
 }
 
+static int vm_caps(struct rl_vm *vm, struct ringlet_caps *caps)
+{
+	return rl_vdev_caps(caps);
+}
+
 RL_IOC_FN(rl_set_memory_region)
 RL_IOC_FN(rl_get_dirty_log)
 RL_IOC_FN(rl_clear_dirty_log)
@@ -628,6 +635,8 @@ RL_IOC_FN(rl_coalesced_del)
 RL_IOC_FN(rl_set_msr_filter)
 RL_IOC_FN(vm_get_pit1)
 RL_IOC_FN(vm_set_pit1)
+RL_IOC_FN(rl_vdev_create)
+RL_IOC_FN(vm_caps)
 RL_IOC_FN(vm_irq_line)
 RL_IOC_FN(vm_enable_cap)
 RL_IOC_FN(vm_set_identity_map)
@@ -666,6 +675,8 @@ static const struct rl_ioctl vm_ioctls[] = {
 	{ KVM_IOEVENTFD, RL_IOC_IN, ioc_rl_ioeventfd },
 	{ KVM_X86_SET_MSR_FILTER, RL_IOC_IN, ioc_rl_set_msr_filter },
 	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vm_set_tsc_khz },
+	{ RINGLET_GET_CAPS, RL_IOC_OUT, ioc_vm_caps },
+	{ RINGLET_CREATE_DEVICE, RL_IOC_IN, ioc_rl_vdev_create },
 	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vm_get_tsc_khz },
 	{ KVM_GET_CLOCK, RL_IOC_OUT, ioc_rl_get_clock },
 	{ KVM_SET_CLOCK, RL_IOC_IN, ioc_rl_set_clock },

@@ -85,6 +85,7 @@ struct rl_vm {
 	u32 max_vcpu_id;		/* [l] KVM_CAP_MAX_VCPU_ID, 0: as announced */
 	s64 halt_poll_ns;		/* [l] KVM_CAP_HALT_POLL, -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */
+	struct list_head vdevs;		/* [l] struct rl_vdev, virtio/ */
 	struct rl_vm_stats stat;
 	struct {			/* [c] who created it; netlink.c */
 		struct pid *pid;

@@ -55,7 +55,7 @@ bool vring_start(struct virtio_queue *q)
  */
 int vring_pop(struct virtio_queue *q, struct chain *chain)
 {
-	struct rl_seg segs[CHAIN_BUFFERS];
+	struct rl_buf segs[CHAIN_BUFFERS];
 	int got = rl_ring_get(&q->ring, &chain->c, segs, CHAIN_BUFFERS);
 
 	if (got <= 0)

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-blk on a file or block device.
+ *
+ * Owns:    struct blk and its requests.
+ * Touches: the backend, as read(2), write(2), fsync(2) and fallocate(2) would.
+ * Locks:   vq->lock for the lists, but for @done, which ends of transfers fill
+ *          from any context.
+ *
+ * A request is tried at once, in the context that found it, in a way that does
+ * not sleep for the transfer: from the page cache, or by direct I/O, which goes
+ * on alone. What would block is put on a list for a lent thread. Results are
+ * given back under the queue's lock, at once or by whoever serves it next.
+ *
+ * Spec: VIRTIO 1.2, "Block Device".
+ */
+#include <linux/blkdev.h>
+#include <linux/falloc.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/llist.h>
+#include <linux/slab.h>
+#include <linux/virtio_blk.h>
+
+#include "../vm.h"
+#include "virtio.h"
+
+struct blk {
+	struct file *file;
+	bool rdonly, bdev;
+	u8 id[VIRTIO_BLK_ID_BYTES];
+};
+
+/* [q] vq->lock */
+struct blk_queue {
+	struct llist_head done;		/* any context */
+	struct list_head deferred;	/* [q] */
+	struct blk_req *spare;		/* [q] the last one of usual size */
+	bool busy;			/* somebody will look at @done */
+};
+
+struct blk_req {
+	struct kiocb iocb;
+	struct rl_vq *vq;
+	struct rl_chain chain;
+	u32 type;
+	u32 status_len;			/* 0: the guest left no room for it */
+	u64 sector, status_gpa;
+	long result;			/* bytes, or -errno */
+	u32 len;			/* of the data */
+	u16 nr_segs, room;
+	union {
+		struct llist_node done;
+		struct list_head link;	/* deferred */
+	};
+	struct rl_buf segs[];		/* of the data */
+};
+
+#define USUAL_SEGS	8
+#define BURST		128
+
+static struct blk_queue *blk_queue(struct rl_vq *vq)
+{
+	return vq->priv;
+}
+
+/* Requests */
+
+static struct blk_req *req_alloc(struct rl_vq *vq, unsigned int nr_segs)
+{
+	struct blk_queue *bq = blk_queue(vq);
+	struct blk_req *req = bq->spare;
+
+	if (nr_segs <= USUAL_SEGS && req) {
+		bq->spare = NULL;
+		return req;
+	}
+	nr_segs = max_t(unsigned int, nr_segs, USUAL_SEGS);
+	req = kvmalloc(struct_size(req, segs, nr_segs), GFP_KERNEL_ACCOUNT);
+	if (req) {
+		req->vq = vq;
+		req->room = nr_segs;
+	}
+	return req;
+}
+
+static void req_free(struct blk_req *req)
+{
+	struct blk_queue *bq = blk_queue(req->vq);
+
+	if (req->room == USUAL_SEGS && !bq->spare)
+		bq->spare = req;
+	else
+		kvfree(req);
+}
+
+static u8 req_status(const struct blk_req *req)
+{
+	if (req->result == -EOPNOTSUPP)
+		return VIRTIO_BLK_S_UNSUPP;
+	if (req->result < 0)
+		return VIRTIO_BLK_S_IOERR;
+	/* A backend that became shorter. */
+	return req->result == req->len ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+}
+
+/* Tell the guest. @vq->lock held. 0 or the ring's error. */
+static int req_end(struct blk_req *req, bool dead)
+{
+	struct rl_vq *vq = req->vq;
+	struct rl_vm *vm = vq->dev->vm;
+	u8 status = req_status(req);
+	u32 written = 0, left, i;
+	int r = 0;
+
+	if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID) {
+		written = req->result > 0 ? req->result : 0;
+		for (i = 0, left = written; left && i < req->nr_segs; i++) {
+			rl_guest_dirty(vm, req->segs[i].gpa, min(left, req->segs[i].len));
+			left -= min(left, req->segs[i].len);
+		}
+		vq->stat.bytes_read += written;
+	} else if (req->type == VIRTIO_BLK_T_OUT && req->result > 0) {
+		vq->stat.bytes_written += req->result;
+	}
+	vq->stat.requests++;
+	vq->stat.errors += status == VIRTIO_BLK_S_IOERR;
+	if (!dead)
+		r = rl_guest_write(vm, req->status_gpa, &status, 1) ?:
+		    /* With an error, what is before it may not have been written: claim nothing. */
+		    rl_ring_put(&vq->ring, &req->chain, status ? 0 : written + 1);
+	vq->flying--;
+	req_free(req);
+	return r;
+}
+
+/* A transfer is over; any context. */
+static void req_done(struct blk_req *req, long result)
+{
+	struct blk_queue *bq = blk_queue(req->vq);
+	struct rl_vq *vq = req->vq;
+
+	req->result = result;
+	if (req->type == VIRTIO_BLK_T_OUT && S_ISREG(file_inode(req->iocb.ki_filp)->i_mode)) {
+		/* For lockdep: begun by the submitter. */
+		__sb_writers_acquired(file_inode(req->iocb.ki_filp)->i_sb, SB_FREEZE_WRITE);
+		file_end_write(req->iocb.ki_filp);
+	}
+	llist_add(&req->done, &bq->done);
+	/* Pairs with blk_serve(): either it sees the request, or @busy is seen to be over. */
+	smp_mb();
+	if (!READ_ONCE(bq->busy))
+		rl_vq_defer(vq);
+}
+
+static void req_complete(struct kiocb *iocb, long result)
+{
+	req_done(container_of(iocb, struct blk_req, iocb), result);
+}
+
+/* Read or write; -EIOCBQUEUED: it goes on alone, and @req may be gone. */
+static long req_transfer(struct blk_req *req, struct iovec *iov, int flags, int without)
+{
+	struct blk *blk = req->vq->dev->priv;
+	struct kiocb *iocb = &req->iocb;
+	bool write = req->type == VIRTIO_BLK_T_OUT;
+	bool reg = S_ISREG(file_inode(blk->file)->i_mode);
+	struct iov_iter iter;
+	long r;
+	int nr;
+
+	nr = rl_bufs_iov(req->vq->dev->vm, req->segs, req->nr_segs, !write, iov);
+	if (nr < 0)
+		return nr;
+	iov_iter_init(&iter, write ? WRITE : READ, iov, nr, req->len);
+	init_sync_kiocb(iocb, blk->file);
+	iocb->ki_complete = req_complete;
+	iocb->ki_pos = req->sector << SECTOR_SHIFT;
+	iocb->ki_flags = (iocb->ki_flags | flags) & ~without;
+	/* A guest that cannot flush expects what was written to be safe. */
+	if (write && !(req->vq->dev->features & BIT_ULL(VIRTIO_BLK_F_FLUSH)))
+		iocb->ki_flags |= IOCB_DSYNC;
+	if (!write)
+		return vfs_iocb_iter_read(blk->file, iocb, &iter);
+	iocb->ki_flags |= IOCB_WRITE;
+	if (reg) {
+		file_start_write(blk->file);
+		__sb_writers_release(file_inode(blk->file)->i_sb, SB_FREEZE_WRITE);
+	}
+	r = vfs_iocb_iter_write(blk->file, iocb, &iter);
+	if (reg && r != -EIOCBQUEUED) {
+		__sb_writers_acquired(file_inode(blk->file)->i_sb, SB_FREEZE_WRITE);
+		file_end_write(blk->file);
+	}
+	return r;
+}
+
+/* Discard, or write zeroes. */
+static long blk_zero(struct blk_req *req)
+{
+	struct rl_vdev *dev = req->vq->dev;
+	struct blk *blk = dev->priv;
+	struct virtio_blk_discard_write_zeroes range;
+	u64 sector, nr;
+	u32 off, flags;
+	long r = 0;
+
+	for (off = 0; off < req->len && !r; off += sizeof(range)) {
+		if (rl_bufs_read(dev->vm, req->segs, req->nr_segs, off, &range, sizeof(range)))
+			return -EIO;
+		sector = le64_to_cpu(range.sector);
+		nr = le32_to_cpu(range.num_sectors);
+		flags = le32_to_cpu(range.flags);
+		if (flags & ~VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ||
+		    (flags && req->type == VIRTIO_BLK_T_DISCARD))
+			return -EOPNOTSUPP;
+		if (sector > dev->blk_sectors || nr > dev->blk_sectors - sector)
+			return -EIO;
+		if (!nr)
+			continue;
+		if (req->type == VIRTIO_BLK_T_DISCARD && blk->bdev) {
+			r = blkdev_issue_discard(I_BDEV(blk->file->f_mapping->host), sector, nr,
+						 GFP_KERNEL);
+		} else {
+			int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+			int zero = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+			bool keep = req->type == VIRTIO_BLK_T_WRITE_ZEROES && !flags;
+
+			/* Both read as zeroes after; a hole gives room back. */
+			r = vfs_fallocate(blk->file, keep ? zero : hole, sector << SECTOR_SHIFT,
+					  nr << SECTOR_SHIFT);
+			if (r == -EOPNOTSUPP && keep)
+				r = vfs_fallocate(blk->file, hole, sector << SECTOR_SHIFT,
+						  nr << SECTOR_SHIFT);
+		}
+		/* To discard is a hint. */
+		if (r == -EOPNOTSUPP && req->type == VIRTIO_BLK_T_DISCARD)
+			r = 0;
+	}
+	return r ?: req->len;
+}
+
+/* One deferred request, in a thread that may sleep for it. */
+static void req_work(struct blk_req *req, struct iovec *iov)
+{
+	struct blk *blk = req->vq->dev->priv;
+	long r;
+
+	switch (req->type) {
+	case VIRTIO_BLK_T_FLUSH:
+		r = vfs_fsync(blk->file, 1);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		r = blk_zero(req);
+		break;
+	default:
+		r = req_transfer(req, iov, 0, 0);
+		/* Buffers that are not aligned as direct I/O wants them. */
+		if (r == -EINVAL && blk->file->f_flags & O_DIRECT)
+			r = req_transfer(req, iov, 0, IOCB_DIRECT);
+	}
+	if (r == -EIOCBQUEUED)
+		return;
+	req->result = r;
+	llist_add(&req->done, &blk_queue(req->vq)->done);
+}
+
+static bool blk_work(struct rl_vq *vq, struct iovec *iov)
+{
+	struct blk_queue *bq = blk_queue(vq);
+	struct blk_req *req;
+	bool more;
+	int idx;
+
+	mutex_lock(&vq->lock);
+	req = list_first_entry_or_null(&bq->deferred, struct blk_req, link);
+	if (req)
+		list_del(&req->link);
+	more = !list_empty(&bq->deferred);
+	mutex_unlock(&vq->lock);
+	/* For another thread, if there is one. */
+	if (more)
+		rl_vq_defer(vq);
+	if (!req)
+		return false;
+	idx = srcu_read_lock(&vq->dev->vm->srcu);
+	req_work(req, iov);
+	srcu_read_unlock(&vq->dev->vm->srcu, idx);
+	return true;
+}
+
+static int req_defer(struct blk_req *req)
+{
+	list_add_tail(&req->link, &blk_queue(req->vq)->deferred);
+	req->vq->stat.deferred++;
+	rl_vq_defer(req->vq);
+	return 0;
+}
+
+static int req_fail(struct blk_req *req, long result)
+{
+	req->result = result;
+	return req_end(req, false);
+}
+
+/* Where the data is, and whether all of it may be done at all. */
+static int req_check(struct blk_req *req, u32 in_len, u32 out_len)
+{
+	struct rl_vdev *dev = req->vq->dev;
+	struct blk *blk = dev->priv;
+
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+		req->len = in_len;
+		break;
+	case VIRTIO_BLK_T_OUT:
+		req->len = out_len;
+		if (blk->rdonly)
+			return -EIO;
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		req->len = out_len;
+		if (blk->rdonly || !req->len ||
+		    req->len % sizeof(struct virtio_blk_discard_write_zeroes))
+			return -EIO;
+		return 0;
+	case VIRTIO_BLK_T_GET_ID:
+		req->len = min_t(u32, in_len, VIRTIO_BLK_ID_BYTES);
+		return 0;
+	case VIRTIO_BLK_T_FLUSH:
+		req->len = 0;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (req->len & (SECTOR_SIZE - 1) || req->len > MAX_RW_COUNT ||
+	    req->sector > dev->blk_sectors ||
+	    req->len >> SECTOR_SHIFT > dev->blk_sectors - req->sector)
+		return -EIO;
+	return 0;
+}
+
+/* Now, or not at all. */
+static int req_start(struct blk_req *req)
+{
+	struct blk *blk = req->vq->dev->priv;
+	bool direct_bdev = blk->bdev && blk->file->f_flags & O_DIRECT;
+	long r;
+
+	switch (req->type) {
+	case VIRTIO_BLK_T_GET_ID:
+		r = rl_bufs_write(req->vq->dev->vm, req->segs, req->nr_segs, 0, blk->id, req->len);
+		return r ?: req_fail(req, req->len);
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		break;
+	default:
+		return req_defer(req);
+	}
+	if (!req->len)
+		return req_fail(req, 0);
+	/*
+	 * A block device that is written to directly takes it without waiting,
+	 * but for a full queue: that is back-pressure where it belongs. To ask
+	 * it not to wait is not understood by all of them.
+	 */
+	if (!direct_bdev && !(blk->file->f_mode & FMODE_NOWAIT))
+		return req_defer(req);
+	r = req_transfer(req, req->vq->iov, direct_bdev ? 0 : IOCB_NOWAIT, 0);
+	if (r == -EIOCBQUEUED)
+		return 0;
+	if (r == -EFAULT)
+		/* No slot, or no memory of the owner's: not for a second try. */
+		return req_fail(req, r);
+	if (r < 0 || (!direct_bdev && r != req->len))
+		return req_defer(req);
+	return req_fail(req, r);
+}
+
+/* Make a request of a chain: header, data, status. @vq->segs: its buffers. 0 or -errno. */
+static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
+{
+	struct rl_buf *segs = vq->segs, *last = segs + c->nr_out + c->nr_in - 1;
+	struct virtio_blk_outhdr hdr;
+	struct blk_req *req;
+	u32 skip = sizeof(hdr), n;
+	int r, i, first = 0;
+
+	/* The device has nowhere to put its answer: the driver is out of its mind. */
+	if (!c->in_len || c->out_len < sizeof(hdr))
+		return -EINVAL;
+	r = rl_bufs_read(vq->dev->vm, segs, c->nr_out, 0, &hdr, sizeof(hdr));
+	if (r)
+		return r;
+	req = req_alloc(vq, c->nr_out + c->nr_in);
+	if (!req)
+		return -ENOMEM;
+	vq->flying++;
+	req->chain = *c;
+	req->type = le32_to_cpu((__force __le32)hdr.type);
+	req->sector = le64_to_cpu((__force __le64)hdr.sector);
+	req->status_gpa = last->gpa + last->len - 1;
+	last->len--;
+
+	/* Data: behind the header what is read, or before the status what is written. */
+	if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID) {
+		first = c->nr_out;
+		skip = 0;
+	}
+	req->nr_segs = 0;
+	for (i = first; i < (first ? c->nr_out + c->nr_in : c->nr_out); i++) {
+		n = min(skip, segs[i].len);
+		skip -= n;
+		if (n == segs[i].len)
+			continue;
+		req->segs[req->nr_segs].gpa = segs[i].gpa + n;
+		req->segs[req->nr_segs++].len = segs[i].len - n;
+	}
+	r = req_check(req, c->in_len - 1, c->out_len - sizeof(hdr));
+	return r ? req_fail(req, r) : req_start(req);
+}
+
+/* Direct I/O found out on its way that it had to wait. */
+static bool req_would_block(const struct blk_req *req)
+{
+	return (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT) &&
+	       req->iocb.ki_flags & IOCB_NOWAIT &&
+	       (req->result == -EAGAIN || req->result == -EOPNOTSUPP);
+}
+
+static int blk_reap(struct rl_vq *vq, bool dead)
+{
+	struct blk_queue *bq = blk_queue(vq);
+	struct llist_node *done = llist_del_all(&bq->done);
+	struct blk_req *req, *next;
+	int r = 0;
+
+	llist_for_each_entry_safe(req, next, llist_reverse_order(done), done) {
+		if (!dead && req_would_block(req))
+			req_defer(req);
+		else
+			r = req_end(req, dead || r) ?: r;
+	}
+	if (!dead)
+		return r ?: rl_vq_flush(vq);
+	/* Nobody will carry these out any more. */
+	list_for_each_entry_safe(req, next, &bq->deferred, link) {
+		list_del(&req->link);
+		req->result = -EIO;
+		req_end(req, true);
+	}
+	return 0;
+}
+
+static int blk_serve(struct rl_vq *vq)
+{
+	struct blk_queue *bq = blk_queue(vq);
+	struct blk_plug plug;
+	struct rl_chain c;
+	int r, n = 0;
+
+	WRITE_ONCE(bq->busy, true);
+	blk_start_plug(&plug);
+	do {
+		r = rl_ring_disable_notify(&vq->ring);
+		while (!r) {
+			r = rl_ring_get(&vq->ring, &c, vq->segs, RL_RING_MAX_SEGS);
+			if (r <= 0)
+				break;
+			r = blk_request(vq, &c);
+			if (!r && ++n == BURST)
+				r = 1;
+		}
+		if (!r)
+			r = rl_ring_enable_notify(&vq->ring);
+	} while (r > 0 && n < BURST);
+	blk_finish_plug(&plug);
+	WRITE_ONCE(bq->busy, false);
+	/* Pairs with req_done(). */
+	smp_mb();
+	if (r < 0)
+		return r;
+	return blk_reap(vq, false) ?: r;
+}
+
+/* The device */
+
+static void blk_destroy(struct rl_vdev *dev)
+{
+	struct blk *blk = dev->priv;
+	unsigned int n;
+
+	for (n = 0; n < dev->nr_queues; n++) {
+		if (dev->vq[n].priv)
+			kvfree(blk_queue(&dev->vq[n])->spare);
+		kfree(dev->vq[n].priv);
+	}
+	fput(blk->file);
+	kfree(blk);
+}
+
+static int blk_open(struct blk *blk, int fd)
+{
+	fmode_t need = FMODE_READ | (blk->rdonly ? 0 : FMODE_WRITE);
+	umode_t mode;
+
+	blk->file = fget(fd);
+	if (!blk->file)
+		return -EBADF;
+	mode = file_inode(blk->file)->i_mode;
+	blk->bdev = S_ISBLK(mode);
+	if ((blk->file->f_mode & need) != need)
+		return -EBADF;
+	/* O_APPEND: every write would go to the end. */
+	if ((!S_ISREG(mode) && !blk->bdev) || blk->file->f_flags & O_APPEND ||
+	    !blk->file->f_op->read_iter || (!blk->rdonly && !blk->file->f_op->write_iter))
+		return -EINVAL;
+	return 0;
+}
+
+static int blk_create(struct rl_vdev *dev, const struct ringlet_create_device *args)
+{
+	struct blk_queue *bq;
+	struct blk *blk;
+	unsigned int n;
+	int r;
+
+	if (args->flags & ~RINGLET_BLK_RDONLY || args->nr_backends != 1 ||
+	    args->blk_sectors > LLONG_MAX >> SECTOR_SHIFT)
+		return -EINVAL;
+	blk = kzalloc(sizeof(*blk), GFP_KERNEL_ACCOUNT);
+	if (!blk)
+		return -ENOMEM;
+	dev->priv = blk;
+	blk->rdonly = args->flags & RINGLET_BLK_RDONLY;
+	memcpy(blk->id, args->blk_id, sizeof(blk->id));
+	r = blk_open(blk, args->backend[0]);
+	if (r) {
+		if (blk->file)
+			fput(blk->file);
+		kfree(blk);
+		return r;
+	}
+	dev->blk_sectors = args->blk_sectors ?:
+			   i_size_read(blk->file->f_mapping->host) >> SECTOR_SHIFT;
+	for (n = 0; n < dev->nr_queues; n++) {
+		bq = kzalloc(sizeof(*bq), GFP_KERNEL_ACCOUNT);
+		if (!bq) {
+			blk_destroy(dev);
+			return -ENOMEM;
+		}
+		init_llist_head(&bq->done);
+		INIT_LIST_HEAD(&bq->deferred);
+		dev->vq[n].priv = bq;
+	}
+	return 0;
+}
+
+const struct rl_vdev_ops rl_blk_ops = {
+	.features = RL_VIRTIO_FEATURES | BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) |
+		    BIT_ULL(VIRTIO_BLK_F_SEG_MAX) | BIT_ULL(VIRTIO_BLK_F_GEOMETRY) |
+		    BIT_ULL(VIRTIO_BLK_F_RO) | BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
+		    BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) | BIT_ULL(VIRTIO_BLK_F_FLUSH) |
+		    BIT_ULL(VIRTIO_BLK_F_MQ) | BIT_ULL(VIRTIO_BLK_F_DISCARD) |
+		    BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES),
+	.create = blk_create,
+	.destroy = blk_destroy,
+	.serve = blk_serve,
+	.work = blk_work,
+	.reap = blk_reap,
+};

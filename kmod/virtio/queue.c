@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A virtqueue at work: who serves it when, notifications, interrupts, lent threads.
+ *
+ * Owns:    struct rl_vq but for its ring and what is of the type of device.
+ * Touches: vcpu->doorbell, irq/ for interrupts, guest memory.
+ * Locks:   vq->lock > mmap_lock; vm->srcu while a queue is served.
+ *
+ * Three may serve a queue: the vCPU that notifies it, a thread that user space
+ * lends, and the caller of an ioctl. Who finds vq->lock taken leaves the work to
+ * the holder:
+ *
+ *   kicker                        holder
+ *   kicked = true                 unlock
+ *   smp_mb()                      smp_mb()
+ *   trylock, or leave             kicked? lock again, or defer
+ *
+ * Threads are the owner's own, not the kernel's: they have his mm, limits and
+ * cgroup without anybody keeping those in step, die with him, and are placed and
+ * weighted by the tools that he has for threads.
+ */
+#include <linux/eventfd.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "../compat.h"
+#include "../vcpu.h"
+#include "../vm.h"
+#include "virtio.h"
+
+static unsigned int virtio_poll_ns = 50000;
+module_param(virtio_poll_ns, uint, 0644);
+MODULE_PARM_DESC(virtio_poll_ns, "longest time that a data plane's thread polls before it sleeps");
+
+#define POLL_START_NS	5000
+
+/* What ring.c wants to know of the VM's memory. */
+
+int rl_ring_map(struct rl_vm *vm, u64 gpa, u64 len, bool write, struct rl_area *area)
+{
+	area->gpa = gpa;
+	area->ptr = rl_guest_map(vm, gpa, len, write, &area->slot);
+	return area->ptr ? 0 : -EFAULT;
+}
+
+u64 rl_ring_gen(struct rl_vm *vm)
+{
+	return srcu_dereference(vm->slots, &vm->srcu)->gen;
+}
+
+static int bufs_copy(struct rl_vm *vm, const struct rl_buf *b, int nr, u64 off, void *data,
+		     u32 len, bool write)
+{
+	int r = 0;
+	u32 n;
+
+	for (; nr && len && !r; nr--, b++) {
+		if (off >= b->len) {
+			off -= b->len;
+			continue;
+		}
+		n = min_t(u64, len, b->len - off);
+		r = write ? rl_guest_write(vm, b->gpa + off, data, n) :
+			    rl_guest_read(vm, b->gpa + off, data, n);
+		data += n;
+		len -= n;
+		off = 0;
+	}
+	return r ?: len ? -EINVAL : 0;
+}
+
+int rl_bufs_read(struct rl_vm *vm, const struct rl_buf *b, int nr, u64 off, void *data, u32 len)
+{
+	return bufs_copy(vm, b, nr, off, data, len, false);
+}
+
+int rl_bufs_write(struct rl_vm *vm, const struct rl_buf *b, int nr, u64 off, const void *data,
+		  u32 len)
+{
+	return bufs_copy(vm, b, nr, off, (void *)data, len, true);
+}
+
+int rl_bufs_iov(struct rl_vm *vm, const struct rl_buf *b, int nr, bool write, struct iovec *iov)
+{
+	int n, nr_iov = 0;
+
+	for (; nr; nr--, b++) {
+		n = rl_guest_iov(vm, b->gpa, b->len, write, iov + nr_iov,
+				 RL_RING_MAX_SEGS - nr_iov);
+		if (n < 0)
+			return n;
+		/* What is contiguous for the guest often is for its owner. */
+		if (nr_iov && n == 1 &&
+		    iov[nr_iov - 1].iov_base + iov[nr_iov - 1].iov_len == iov[nr_iov].iov_base) {
+			iov[nr_iov - 1].iov_len += iov[nr_iov].iov_len;
+			n = 0;
+		}
+		nr_iov += n;
+	}
+	return nr_iov;
+}
+
+void rl_vq_defer(struct rl_vq *vq)
+{
+	if (!test_and_set_bit(vq->index, &vq->dev->work))
+		wake_up(&vq->dev->wait);
+}
+
+void rl_vdev_backend_gone(struct rl_vdev *dev)
+{
+	WRITE_ONCE(dev->flags, dev->flags | RINGLET_STATUS_BACKEND_GONE);
+	wake_up_interruptible_poll(&dev->poll, EPOLLERR);
+}
+
+/* The guest broke a rule, or took its memory away: this device serves no more. */
+static void vq_broke(struct rl_vq *vq, int err)
+{
+	struct rl_vdev *dev = vq->dev;
+
+	vq->live = false;
+	if (cmpxchg(&dev->state, RINGLET_STATE_RUNNING, RINGLET_STATE_NEEDS_RESET) !=
+	    RINGLET_STATE_RUNNING)
+		return;
+	dev->bad_queue = vq->index;
+	dev->error = err;
+	pr_debug_ratelimited("virtio device %u of pid %d needs a reset: queue %u, error %d\n",
+			     dev->type, pid_nr(dev->vm->owner.pid), vq->index, err);
+	wake_up_interruptible_poll(&dev->poll, EPOLLIN | EPOLLPRI);
+}
+
+void rl_vq_interrupt(struct rl_vq *vq)
+{
+	struct rl_vm *vm = vq->dev->vm;
+
+	vq->stat.interrupts++;
+	switch (vq->irq.type) {
+	case RINGLET_IRQ_MSI:
+		rl_send_msi(vm, vq->irq.msi_addr, vq->irq.msi_data);
+		break;
+	case RINGLET_IRQ_GSI:
+		rl_set_gsi(vm, vq->irq.gsi, 1, false);
+		rl_set_gsi(vm, vq->irq.gsi, 0, false);
+		break;
+	case RINGLET_IRQ_EVENTFD:
+		rl_eventfd_signal(vq->irq.eventfd);
+		break;
+	default:
+		vq->stat.interrupts--;
+		vq->irq.owed = true;
+	}
+}
+
+int rl_vq_flush(struct rl_vq *vq)
+{
+	bool any = vq->ring.unsignalled;
+	int r = rl_ring_flush(&vq->ring);
+
+	if (r > 0)
+		rl_vq_interrupt(vq);
+	else if (any && !r)
+		vq->stat.suppressed++;
+	return min(r, 0);
+}
+
+/* @vq->lock held: what has ended, then what is new. */
+static int vq_serve_locked(struct rl_vq *vq)
+{
+	const struct rl_vdev_ops *ops = vq->dev->ops;
+	int r;
+
+	if (READ_ONCE(vq->dev->state) == RINGLET_STATE_NEEDS_RESET)
+		return ops->reap ? ops->reap(vq, true) : 0;
+	r = rl_ring_begin(&vq->ring);
+	if (!r && ops->reap)
+		r = ops->reap(vq, false);
+	if (!r && vq->live && READ_ONCE(vq->dev->state) == RINGLET_STATE_RUNNING)
+		r = ops->serve(vq);
+	if (r < 0) {
+		vq_broke(vq, r);
+		if (ops->reap)
+			ops->reap(vq, true);
+	}
+	return r;
+}
+
+/* Let go of a lock under which a queue may have been kicked. */
+void rl_vq_unlock(struct rl_vq *vq)
+{
+	mutex_unlock(&vq->lock);
+	/* See the table on top. */
+	smp_mb();
+	if (READ_ONCE(vq->kicked))
+		rl_vq_defer(vq);
+}
+
+/* Look at a queue now, or have its present holder do so. Owner's mm, may sleep. */
+void rl_vq_serve(struct rl_vq *vq)
+{
+	struct rl_vm *vm = vq->dev->vm;
+	int r, idx;
+
+	WRITE_ONCE(vq->kicked, true);
+	/* See the table on top. */
+	smp_mb();
+	if (!mutex_trylock(&vq->lock))
+		return;
+	WRITE_ONCE(vq->kicked, false);
+	/* What was there before the kick is seen below. */
+	smp_mb();
+	idx = srcu_read_lock(&vm->srcu);
+	r = vq_serve_locked(vq);
+	srcu_read_unlock(&vm->srcu, idx);
+	rl_vq_unlock(vq);
+	/* Not all at once: others want this thread. */
+	if (r > 0)
+		rl_vq_defer(vq);
+}
+
+/* Doorbells */
+
+/* Runs in the vCPU's exit, perhaps with IRQs off: the queue is served right after. */
+void rl_vq_bell(struct rl_vcpu *vcpu, struct rl_doorbell *bell)
+{
+	struct rl_vq *vq = container_of(bell, struct rl_vq, bell);
+
+	vq->stat.kicks++;
+	if (READ_ONCE(vq->dev->state) != RINGLET_STATE_RUNNING)
+		return;
+	if (vcpu->doorbell && vcpu->doorbell != vq) {
+		/* Several notifications by one instruction. */
+		rl_vq_defer(vq);
+		return;
+	}
+	WRITE_ONCE(vcpu->doorbell, vq);
+	rl_request(vcpu, RL_REQ_DOORBELL);
+}
+
+/* srcu keeps the queue: see vdev_forget_bells(). */
+void rl_vdev_doorbell(struct rl_vcpu *vcpu)
+{
+	int idx = srcu_read_lock(&vcpu->vm->srcu);
+	struct rl_vq *vq = xchg(&vcpu->doorbell, NULL);
+
+	if (vq)
+		rl_vq_serve(vq);
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
+}
+
+/* Until nothing of the queue is in flight. @dead: the guest's memory is gone. */
+void rl_vq_drain(struct rl_vq *vq, struct iovec *iov, bool dead)
+{
+	struct rl_vdev *dev = vq->dev;
+	struct rl_vm *vm = dev->vm;
+	bool done;
+	int idx, r;
+
+	for (;;) {
+		clear_bit(vq->index, &dev->work);
+		/* Whatever ends from here on sets the bit again. */
+		smp_mb__after_atomic();
+		mutex_lock(&vq->lock);
+		idx = srcu_read_lock(&vm->srcu);
+		vq->live = false;
+		if (dev->ops->reap && vq->flying) {
+			r = dead ? -EFAULT : rl_ring_begin(&vq->ring);
+			r = dev->ops->reap(vq, r);
+			if (r < 0)
+				dev->ops->reap(vq, true);
+		}
+		done = !vq->flying;
+		srcu_read_unlock(&vm->srcu, idx);
+		mutex_unlock(&vq->lock);
+		if (done)
+			return;
+		if (!dead && dev->ops->work && dev->ops->work(vq, iov))
+			continue;
+		wait_event(dev->wait, test_bit(vq->index, &dev->work));
+	}
+}
+
+/* Lent threads */
+
+/*
+ * Polling, rule: a thread that has run out of work looks for more for up to
+ * *@poll_ns before it sleeps. That grows, doubling from 5 us to the module
+ * parameter, when work came in that time, and shrinks when it did not. Cost:
+ * that much CPU time per burst, only while no other task wants the CPU; a
+ * device that sees little sleeps at once.
+ */
+static void vdev_poll(struct rl_vdev *dev, u64 *poll_ns)
+{
+	u64 end = local_clock() + *poll_ns;
+	bool found = false;
+
+	while (*poll_ns && !need_resched() && !signal_pending(current)) {
+		found = READ_ONCE(dev->work);
+		if (found || local_clock() >= end)
+			break;
+		cpu_relax();
+	}
+	if (found)
+		dev->vq[__ffs(READ_ONCE(dev->work) ?: 1)].stat.polls++;
+	*poll_ns = found ? min_t(u64, max_t(u64, 2 * *poll_ns, POLL_START_NS), virtio_poll_ns)
+			 : *poll_ns / 2;
+}
+
+static bool vdev_running(struct rl_vdev *dev)
+{
+	return READ_ONCE(dev->state) != RINGLET_STATE_STOPPED;
+}
+
+static void vq_work(struct rl_vq *vq, struct iovec *iov)
+{
+	if (vq->dev->ops->work)
+		vq->dev->ops->work(vq, iov);
+	rl_vq_serve(vq);
+	/* rl_vq_drain() may have found it in use. */
+	if (!READ_ONCE(vq->live))
+		rl_vq_defer(vq);
+}
+
+int rl_vdev_work(void *obj, void *data, unsigned long arg)
+{
+	struct rl_vdev *dev = obj;
+	struct iovec *iov;
+	u64 poll_ns = 0;
+	unsigned int n;
+	int r = 0;
+
+	iov = kvmalloc_array(RL_RING_MAX_SEGS, sizeof(*iov), GFP_KERNEL_ACCOUNT);
+	if (!iov)
+		return -ENOMEM;
+	while (vdev_running(dev)) {
+		u64 slept = local_clock();
+
+		r = wait_event_interruptible_exclusive(dev->wait, READ_ONCE(dev->work) ||
+						       !vdev_running(dev));
+		/* There may be work without end. */
+		if (!r && signal_pending(current))
+			r = -EINTR;
+		if (r || !vdev_running(dev))
+			break;
+		/* Often called: it may pay to stay awake. */
+		if (!poll_ns && local_clock() - slept < virtio_poll_ns)
+			poll_ns = min_t(u64, POLL_START_NS, virtio_poll_ns);
+		for_each_set_bit(n, &dev->work, dev->nr_queues)
+			if (test_and_clear_bit(n, &dev->work))
+				vq_work(&dev->vq[n], iov);
+		cond_resched();
+		if (!READ_ONCE(dev->work))
+			vdev_poll(dev, &poll_ns);
+	}
+	/* A wake-up that this thread had may be another's now. */
+	if (r)
+		wake_up(&dev->wait);
+	kvfree(iov);
+	return r ? -EINTR : 0;
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The block data plane with a guest that notifies and is interrupted; load, and sudden ends. */
+#define _GNU_SOURCE
+#include <linux/virtio_blk.h>
+#include <sys/wait.h>
+
+#include "lib/vdev.h"
+#include "harness.h"
+
+#define F(bit)		(1ull << (bit))
+#define VECTOR		0x50
+#define BELL_PORT	0x5670
+#define BELL_GPA	(HOLE_GPA + 0x20)
+#define RING_GPA	FREE_GPA
+#define REQ_GPA(i)	(FREE_GPA + 0x4000 + (i) * 0x40)
+#define BUF_GPA(i)	(FREE_GPA + 0x10000 + (i) * 0x1000)
+
+/* A disk that keeps what is written, made by null_blk; @how: further parameters. -1 without. */
+static int null_disk(const char *how)
+{
+	char cmd[200];
+
+	snprintf(cmd, sizeof(cmd), "exec >/dev/null 2>&1; rmmod null_blk; "
+		 "modprobe null_blk memory_backed=1 nr_devices=1 gb=1 bs=512 %s", how);
+	if (system(cmd))
+		return -1;
+	return open("/dev/nullb0", O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
+/* Guest side */
+
+static struct virtq gq;
+static u32 bell_port, burst, rounds;
+
+static void guest_notify(void)
+{
+	if (bell_port)
+		outw(BELL_PORT, 0);
+	else
+		guest_writew(BELL_GPA, 0);
+}
+
+static void guest_request(u32 i, u32 type, u64 sector)
+{
+	struct virtio_blk_outhdr *hdr = (void *)REQ_GPA(i);
+	struct virtq_buf b[3] = {
+		{ REQ_GPA(i), sizeof(*hdr) }, { BUF_GPA(i), 4096 }, { REQ_GPA(i) + sizeof(*hdr), 1 },
+	};
+
+	hdr->type = type;
+	hdr->sector = sector;
+	*(volatile u8 *)b[2].gpa = 0xee;
+	GUEST_ASSERT(virtq_add(&gq, b, type == VIRTIO_BLK_T_OUT ? 2 : 1,
+			       type == VIRTIO_BLK_T_OUT ? 1 : 2, 0) >= 0);
+}
+
+/* Writes and reads in bursts; the interrupt is waited for, not polled. */
+static void guest_blk(u64 id)
+{
+	u32 len = 0, i, k, seen, type;
+
+	guest_irq_setup(EOI_X2APIC);
+	GUEST_SYNC(1, 0);
+	for (k = 0; k < rounds; k++) {
+		type = k & 1 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
+		for (i = 0; i < burst; i++) {
+			*(volatile u64 *)BUF_GPA(i) = k & 1 ? 0 : k << 16 | i;
+			guest_request(i, type, (k / 2 * burst + i) * 8);
+		}
+		virtq_want_irq(&gq, 1, 0);
+		seen = READ_ONCE(guest_irqs[0][VECTOR]);
+		if (virtq_publish(&gq))
+			guest_notify();
+		for (i = 0; i < burst; i++) {
+			cli();
+			while (!virtq_pending(&gq)) {
+				virtq_want_irq(&gq, 1, 0);
+				if (virtq_pending(&gq))
+					break;
+				if (READ_ONCE(guest_irqs[0][VECTOR]) == seen)
+					safe_halt();
+				cli();
+				seen = READ_ONCE(guest_irqs[0][VECTOR]);
+			}
+			sti();
+			GUEST_ASSERT(virtq_used(&gq, &len) >= 0);
+			GUEST_ASSERT_EQ(type == VIRTIO_BLK_T_IN ? 4097 : 1, len);
+		}
+		for (i = 0; i < burst; i++) {
+			GUEST_ASSERT_EQ(0, *(volatile u8 *)(REQ_GPA(i) + 16));
+			if (k & 1)
+				GUEST_ASSERT_EQ((k - 1) << 16 | i, *(volatile u64 *)BUF_GPA(i));
+		}
+	}
+	GUEST_DONE();
+}
+
+/* What is done at once is done when the guest goes on behind its notification. */
+static void guest_at_once(u64 id)
+{
+	u32 len = 0;
+
+	GUEST_SYNC(1, 0);
+	for (u32 k = 0; k < 10; k++) {
+		guest_request(0, VIRTIO_BLK_T_IN, k * 8);
+		virtq_want_irq(&gq, 0, 0);
+		GUEST_ASSERT(virtq_publish(&gq));
+		guest_notify();
+		GUEST_ASSERT(virtq_used(&gq, &len) >= 0);
+		GUEST_ASSERT_EQ(4097, len);
+	}
+	GUEST_DONE();
+}
+
+/* Host side */
+
+static void device_for(struct vdev *d, struct vm *vm, int disk, bool port)
+{
+	struct ringlet_doorbell bell = {
+		.flags = port ? RINGLET_DOORBELL_PIO : 0,
+		.addr = port ? BELL_PORT : BELL_GPA,
+		.len = 2,
+	};
+	struct ringlet_irq irq = { .type = RINGLET_IRQ_MSI, .msi_addr = 0xfee00000,
+				   .msi_data = VECTOR };
+	struct ringlet_queue q = { .size = 64 };
+	struct virtq *gqp = vm_hva(vm, (u64)&gq);
+
+	vdev_init(d, vm, vdev_blk(vm, disk, 0, 1), 0, 0,
+		  F(VIRTIO_BLK_F_FLUSH) | F(VIRTIO_RING_F_EVENT_IDX));
+	virtq_init(&d->q[0], vm_hva(vm, 0), RING_GPA, 64, 0, 1);
+	*gqp = d->q[0];
+	gqp->mem = NULL;		/* as the guest sees it */
+	q.desc = d->q[0].desc;
+	q.driver = d->q[0].driver;
+	q.device = d->q[0].device;
+	kvm_do(d->fd, RINGLET_DEV_SET_QUEUE, &q);
+	kvm_do(d->fd, RINGLET_DEV_SET_DOORBELL, &bell);
+	kvm_do(d->fd, RINGLET_DEV_SET_IRQ, &irq);
+	G(vm, bell_port) = port;
+}
+
+FIXTURE(vblk) {
+	struct vm *vm;
+	struct vdev d;
+	int disk;
+};
+
+FIXTURE_VARIANT(vblk) {
+	const char *disk;	/* NULL: memory, which waits for a thread */
+	bool port;
+};
+
+FIXTURE_VARIANT_ADD(vblk, memory_port) {
+	.port = true,
+};
+
+FIXTURE_VARIANT_ADD(vblk, memory_mmio) {
+	.port = false,
+};
+
+FIXTURE_VARIANT_ADD(vblk, immediate) {
+	.disk = "irqmode=0", .port = true,
+};
+
+FIXTURE_VARIANT_ADD(vblk, timer) {
+	.disk = "irqmode=2 completion_nsec=200000", .port = false,
+};
+
+FIXTURE_SETUP(vblk)
+{
+	if (!vdev_supported())
+		SKIP(_exit(KSFT_HARNESS_SKIP), "no data planes in this kernel");
+	if (variant->disk) {
+		self->disk = null_disk(variant->disk);
+		if (self->disk < 0)
+			SKIP(_exit(KSFT_HARNESS_SKIP), "no null_blk");
+	} else {
+		self->disk = memfd_create("disk", MFD_CLOEXEC);
+		ASSERT_EQ(0, ftruncate(self->disk, 8 << 20));
+	}
+	self->vm = vm_long(1, guest_blk, VM_IRQCHIP);
+	device_for(&self->d, self->vm, self->disk, variant->port);
+}
+
+FIXTURE_TEARDOWN(vblk)
+{
+	if (!self->vm)
+		return;
+	vdev_free(&self->d);
+	close(self->disk);
+	vm_free(self->vm);
+}
+
+static void run_guest(struct vdev *d, u32 nr_rounds, u32 nr_burst)
+{
+	struct vcpu *v = d->vm->vcpus[0];
+
+	G(d->vm, rounds) = nr_rounds;
+	G(d->vm, burst) = nr_burst;
+	expect_sync(v, 1);
+	vdev_start(d);
+	expect_done(v);
+}
+
+TEST_F(vblk, one_at_a_time)
+{
+	run_guest(&self->d, 100, 1);
+	EXPECT_EQ(100, vdev_stats(&self->d, 0).requests);
+	EXPECT_EQ(0, vdev_stats(&self->d, 0).errors);
+}
+
+TEST_F(vblk, bursts)
+{
+	struct ringlet_queue_stats st;
+
+	run_guest(&self->d, 40, 16);
+	st = vdev_stats(&self->d, 0);
+	EXPECT_EQ(40 * 16, st.requests);
+	EXPECT_EQ(0, st.errors);
+	/* one notification for each, and one interrupt where all is done at once */
+	EXPECT_EQ(40, st.kicks);
+	if (variant->disk && !strcmp(variant->disk, "irqmode=0"))
+		EXPECT_EQ(40, st.interrupts);
+}
+
+TEST_F(vblk, at_once)
+{
+	if (!variant->disk || strcmp(variant->disk, "irqmode=0"))
+		SKIP(return, "this disk waits");
+	vcpu_long(self->vm->vcpus[0], guest_at_once, 0);
+	expect_sync(self->vm->vcpus[0], 1);
+	kvm_do(self->d.fd, RINGLET_DEV_START, 0);	/* and no thread */
+	expect_done(self->vm->vcpus[0]);
+	EXPECT_EQ(10, vdev_stats(&self->d, 0).requests);
+	EXPECT_EQ(0, vdev_stats(&self->d, 0).interrupts);
+	EXPECT_EQ(10, vdev_stats(&self->d, 0).suppressed);
+	kvm_do(self->d.fd, RINGLET_DEV_STOP, 0);
+}
+
+/* So it is when the guest does not go on: KVM_RUN ends with its notification. */
+TEST_F(vblk, single_step)
+{
+	struct kvm_guest_debug dbg = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+	struct vcpu *v = self->vm->vcpus[0];
+	int steps = 0;
+
+	if (!variant->disk || strcmp(variant->disk, "irqmode=0"))
+		SKIP(return, "this disk waits");
+	if (!rl_cap(KVM_CAP_SET_GUEST_DEBUG))
+		SKIP(return, "no KVM_CAP_SET_GUEST_DEBUG");
+	vcpu_long(v, guest_at_once, 0);
+	expect_sync(v, 1);
+	kvm_do(self->d.fd, RINGLET_DEV_START, 0);
+	kvm_do(v->fd, KVM_SET_GUEST_DEBUG, &dbg);
+	while (!vdev_stats(&self->d, 0).kicks && steps++ < 2000)
+		expect_exit(v, KVM_EXIT_DEBUG);
+	EXPECT_EQ(1, vdev_stats(&self->d, 0).kicks);
+	EXPECT_EQ(1, vdev_stats(&self->d, 0).requests);
+	EXPECT_TRUE(virtq_pending(&self->d.q[0]));
+	dbg.control = 0;
+	kvm_do(v->fd, KVM_SET_GUEST_DEBUG, &dbg);
+	expect_done(v);
+	kvm_do(self->d.fd, RINGLET_DEV_STOP, 0);
+}
+
+/* A masked interrupt is sent when it is unmasked, once. */
+TEST_F(vblk, masked)
+{
+	struct ringlet_irq irq = { .type = RINGLET_IRQ_NONE };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	eventfd_t n = 0;
+
+	kvm_do(self->d.fd, RINGLET_DEV_SET_IRQ, &irq);
+	kvm_do(self->d.fd, RINGLET_DEV_START, 0);
+	self->d.running = false;
+	self->d.q[0].mem = vm_hva(self->vm, 0);
+	{
+		u64 base = REQ_GPA(0);
+		struct virtq_buf b[3] = { { base, 16 }, { BUF_GPA(0), 20 }, { base + 16, 1 } };
+
+		*(struct virtio_blk_outhdr *)vm_hva(self->vm, base) =
+			(struct virtio_blk_outhdr){ .type = VIRTIO_BLK_T_GET_ID };
+		virtq_add(&self->d.q[0], b, 1, 2, 0);
+		virtq_publish(&self->d.q[0]);
+		kvm_do(self->d.fd, RINGLET_DEV_KICK, 0);
+	}
+	EXPECT_TRUE(virtq_pending(&self->d.q[0]));
+	EXPECT_EQ(0, vdev_stats(&self->d, 0).interrupts);
+	irq.type = RINGLET_IRQ_EVENTFD;
+	irq.fd = fd;
+	kvm_do(self->d.fd, RINGLET_DEV_SET_IRQ, &irq);
+	ASSERT_EQ(0, eventfd_read(fd, &n));
+	EXPECT_EQ(1, n);
+	kvm_do(self->d.fd, RINGLET_DEV_SET_IRQ, &irq);
+	EXPECT_EQ(-1, eventfd_read(fd, &n));
+	EXPECT_EQ(1, vdev_stats(&self->d, 0).interrupts);
+	close(fd);
+}
+
+/* The VM's descriptor is closed with everything going on. */
+TEST_F(vblk, vm_closed)
+{
+	G(self->vm, rounds) = 100;
+	G(self->vm, burst) = 16;
+	expect_sync(self->vm->vcpus[0], 1);
+	vdev_start(&self->d);
+	close(self->vm->fd);
+	self->vm->fd = open("/dev/null", O_RDWR);
+	expect_done(self->vm->vcpus[0]);
+	EXPECT_EQ(1600, vdev_stats(&self->d, 0).requests);
+}
+
+static long refs(void)
+{
+	FILE *f = fopen("/sys/module/ringlet/refcnt", "r");
+	long n = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+/* Killed in the middle, again and again: nothing stays behind. */
+TEST_F(vblk, killed)
+{
+	long before;
+
+	vdev_free(&self->d);
+	vm_free(self->vm);
+	self->vm = NULL;
+	before = refs();
+	for (int i = 0; i < 25; i++) {
+		pid_t pid;
+		int status, fds[2];
+		char c;
+
+		ASSERT_EQ(0, pipe(fds));
+		pid = fork();
+		if (!pid) {
+			struct vm *vm = vm_long(1, guest_blk, VM_IRQCHIP);
+			struct vdev d;
+
+			device_for(&d, vm, self->disk, variant->port);
+			G(vm, rounds) = 1000;	/* within the disk */
+			G(vm, burst) = 4;
+			expect_sync(vm->vcpus[0], 1);
+			vdev_start(&d);
+			write(fds[1], "", 1);
+			for (;;)
+				vcpu_try_run(vm->vcpus[0]);
+		}
+		ASSERT_GT(pid, 0);
+		ASSERT_EQ(1, read(fds[0], &c, 1));
+		/* Somewhere in it; where does not matter for what is expected. */
+		usleep(rand() % 4000);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(SIGKILL, WTERMSIG(status));
+		close(fds[0]);
+		close(fds[1]);
+	}
+	if (before >= 0)
+		EXPECT_EQ(before, refs());
+}
+
+TEST_HARNESS_MAIN
