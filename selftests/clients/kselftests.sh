@@ -90,7 +90,7 @@ kselftests_command()
 	dirty_log_perf_test)	args='-b 32M -i 2' ;;
 	dirty_log_test)		args='-i 3' ;;
 	kvm_page_table_test)	args='-b 64M' ;;
-	max_guest_memory_test)	args='-c 1 -m 1' ;;
+	max_guest_memory_test)	args='-c 1 -m 1 -s 1' ;;
 	memslot_perf_test)	args='-l 1' ;;
 	smm_test)		cap=X86_SMM ;;
 	hyperv_clock)		cap=HYPERV_TIME ;;
