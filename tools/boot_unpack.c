@@ -11,13 +11,13 @@
  *          Format, "Program Header Table".
  */
 #include <elf.h>
+#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
 #include "boot.h"
-#include "unxz.h"
 
 #define UNPACKED_MAX	GiB
 #define SEGMENTS_MAX	16
@@ -31,6 +31,17 @@ struct unpacked {
 	unsigned int segments;
 	size_t end;			/* of the ELF file; its relocations follow */
 };
+
+/* What is packed otherwise unpacks itself. */
+static bool unxz(const uint8_t *in, size_t len, const struct unpacked *u)
+{
+	uint64_t most = UINT64_MAX;
+	size_t in_at = 0, out_at = 0;
+
+	return lzma_stream_buffer_decode(&most, 0, NULL, in, &in_at, len,
+					 u->file, &out_at, u->size) == LZMA_OK &&
+	       in_at == len && out_at == u->size;
+}
 
 static bool in_file(const struct unpacked *u, uint64_t offset, uint64_t len)
 {
@@ -125,7 +136,7 @@ uint64_t boot_unpack(struct vm *vm, const struct image *kernel, struct setup_hea
 	if (hdr->payload_length < 16 || code + hdr->payload_offset > kernel->size ||
 	    hdr->payload_length > kernel->size - code - hdr->payload_offset)
 		return 0;
-	packed = xcalloc(1, hdr->payload_length + XZ_SLACK);
+	packed = xcalloc(1, hdr->payload_length);
 	image_read(kernel, code + hdr->payload_offset, packed, hdr->payload_length);
 	/* The last four bytes are the unpacked size. */
 	memcpy(&size, packed + hdr->payload_length - 4, sizeof(size));
@@ -136,7 +147,7 @@ uint64_t boot_unpack(struct vm *vm, const struct image *kernel, struct setup_hea
 	if (u.file == MAP_FAILED)
 		goto out;
 	madvise(u.file, u.size, MADV_HUGEPAGE);
-	if (unxz(packed, hdr->payload_length - 4, u.file, u.size) && look_at(&u, hdr)) {
+	if (unxz(packed, hdr->payload_length - 4, &u) && look_at(&u, hdr)) {
 		for (unsigned int i = 0; i < u.segments; i++)
 			if (u.ph[i].p_type == PT_LOAD)
 				memcpy(boot_ptr(vm, u.ph[i].p_paddr, u.ph[i].p_memsz),
