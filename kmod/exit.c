@@ -208,7 +208,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 		if (vcpu->exit.fault.access & RL_ACC_PRESENT &&
 		    rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access))
 			return true;
-		return rl_emulate_fast(vcpu);
+		return vcpu->insn && rl_emulate_fast(vcpu);
 	case RL_EXIT_INTR_WINDOW:
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:

@@ -479,7 +479,7 @@ static enum rl_emul_result fast_load(struct rl_vcpu *vcpu, struct rl_insn *in)
 
 /**
  * rl_emulate_fast() - A MOV from or to a device, with IRQs still off
- * @vcpu: the vCPU, stopped by a second-stage fault
+ * @vcpu: the vCPU, stopped by a second-stage fault, with ->insn
  *
  * What the kernel answers is done. What user space has to answer is prepared,
  * and rl_emulate() goes on from there. Everything else is left alone.
@@ -496,15 +496,15 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	int idx;
 
 	/* A single step ends behind the instruction, which is for the slow path. */
-	if (!in || exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
+	if (exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
 	    rl_rflags_read(vcpu) & X86_EFLAGS_TF)
 		return false;
 	e = &in->e;
-	linear = load_decode_context(vcpu, e);
-	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(e->insn))
-		return false;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
+		goto out;
+	linear = load_decode_context(vcpu, e);
+	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(e->insn))
 		goto out;
 	if (exit->fault.bytes_len < RL_INSN_MAX) {
 		hva = code_hva(vcpu, linear);
