@@ -76,6 +76,7 @@ TEST_F(cpuid, supported_contents)
 	EXPECT_EQ(9, e->eax & 9);		/* both kvmclock interfaces */
 	e = rl_cpuid_find(self->c, 1, 0);
 	EXPECT_EQ(1, e->ecx >> 21 & 1);		/* x2APIC */
+	EXPECT_EQ(0, e->ecx >> 24 & 1);		/* TSC deadline: only with the kernel's APIC */
 	EXPECT_EQ(0, e->ecx >> 27 & 1);		/* OSXSAVE is the guest's own */
 	EXPECT_EQ(1, e->edx >> 9 & 1);		/* APIC */
 	e = rl_cpuid_find(self->c, 0x80000008, 0);

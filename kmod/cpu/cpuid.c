@@ -37,7 +37,8 @@ enum { EAX, EBX, ECX, EDX };
  * when the host has them, and which it gets from us in any case. Missing on
  * purpose: whatever needs MSRs or XSAVE components that are not switched (PMU,
  * PT, MPX, PKU, CET, AMX, XSAVES, SPEC_CTRL), nested virtualization, SGX, SMX,
- * MONITOR (whose exits do nothing) and WAITPKG.
+ * MONITOR (whose exits do nothing) and WAITPKG. The TSC deadline timer comes with
+ * the APIC here, of which a table for all VMs cannot know: KVM_CAP_TSC_DEADLINE_TIMER.
  */
 static const struct feature_word {
 	u32 leaf;
@@ -52,7 +53,7 @@ static const struct feature_word {
 		F(XMM3) | F(PCLMULQDQ) | F(SSSE3) | F(FMA) | F(CX16) | F(PCID) | F(XMM4_1) |
 		F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) | F(XSAVE) | F(AVX) | F(F16C) |
 		F(RDRAND),
-		F(X2APIC) | F(TSC_DEADLINE_TIMER) | F(HYPERVISOR) },
+		F(X2APIC) | F(HYPERVISOR) },
 	[RL_GF_8_1_EDX] = { 0x80000001, 0, EDX, CPUID_8000_0001_EDX,
 		/* On AMD the low bits repeat those of leaf 1. */
 		F(FPU) | F(VME) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(MCE) | F(CX8) |
