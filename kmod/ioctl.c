@@ -14,17 +14,18 @@
  * rl_ioctl() - Find @cmd in @table and carry it out
  * @table: rows
  * @n: number of rows
- * @obj: VM or vCPU that the descriptor stands for, NULL for the system
+ * @obj: VM, vCPU or device that the descriptor stands for, NULL for the system
  * @cmd: the ioctl
  * @arg: its argument as given
  * @unknown: what to answer when it is not there (KVM's errno differs by
  *	descriptor kind)
  *
- * Return: what the row's function says, -EFAULT, -ENOMEM or @unknown.
+ * Return: what the row says, -EFAULT, -ENOMEM or @unknown.
  */
 long rl_ioctl(const struct rl_ioctl *table, int n, void *obj, unsigned int cmd,
 	      unsigned long arg, int unknown)
 {
+	void __user *user = (void __user *)arg;
 	size_t size = _IOC_SIZE(cmd);
 	u8 small[256] __aligned(8);
 	void *data = NULL;
@@ -43,12 +44,11 @@ long rl_ioctl(const struct rl_ioctl *table, int n, void *obj, unsigned int cmd,
 		/* What is copied out must not carry old kernel memory. */
 		if (!(table[i].copy & RL_IOC_IN))
 			memset(data, 0, size);
-		else if (copy_from_user(data, (void __user *)arg, size))
+		else if (copy_from_user(data, user, size))
 			goto efault;
 	}
-	r = table[i].fn(obj, data, arg);
-	if (r >= 0 && (table[i].copy & RL_IOC_OUT) &&
-	    copy_to_user((void __user *)arg, data, size))
+	r = table[i].fn(obj, data, arg, user);
+	if (r >= 0 && (table[i].copy & RL_IOC_OUT) && copy_to_user(user, data, size))
 		goto efault;
 out:
 	if (data != small)

@@ -176,92 +176,30 @@ static int hw_panic(struct notifier_block *nb, unsigned long val, void *v)
 
 static struct notifier_block panic_nb = { .notifier_call = hw_panic };
 
-static int sys_get_api_version(void *obj, void *data, unsigned long arg)
-{
-	return arg ? -EINVAL : KVM_API_VERSION;
-}
-
-static int sys_create_vm(void *obj, void *data, unsigned long arg)
-{
-	return rl_vm_create(arg);
-}
-
-static int sys_check_extension(void *obj, void *data, unsigned long arg)
-{
-	return rl_check_extension(NULL, arg);
-}
-
-static int sys_get_vcpu_mmap_size(void *obj, void *data, unsigned long arg)
-{
-	return arg ? -EINVAL : RL_VCPU_MMAP_PAGES * PAGE_SIZE;
-}
-
-static int sys_get_supported_cpuid(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_supported_cpuid((struct kvm_cpuid2 __user *)arg, false);
-}
-
-static int sys_get_emulated_cpuid(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_supported_cpuid((struct kvm_cpuid2 __user *)arg, true);
-}
-
-static int sys_get_msr_index_list(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_msr_index_list((struct kvm_msr_list __user *)arg);
-}
-
-static int sys_get_msr_feature_list(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_msr_feature_list((struct kvm_msr_list __user *)arg);
-}
-
-static int sys_get_msrs(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_feature_msrs((struct kvm_msrs __user *)arg);
-}
-
-static int sys_get_mce_cap(void *obj, void *data, unsigned long arg)
-{
-	*(u64 *)data = rl_mce_cap_supported();
-	return 0;
-}
-
 /* The one attribute: components of XCR0 that a guest can be given. */
-static int sys_has_attr(void *obj, void *data, unsigned long arg)
+static int sys_attr(const struct kvm_device_attr *attr, bool get)
 {
-	const struct kvm_device_attr *attr = data;
-
-	return attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP ? -ENXIO : 0;
+	if (attr->group || attr->attr != KVM_X86_XCOMP_GUEST_SUPP)
+		return -ENXIO;
+	return get ? put_user(rl_xcr0_offered, (u64 __user *)attr->addr) : 0;
 }
 
-static int sys_get_attr(void *obj, void *data, unsigned long arg)
-{
-	const struct kvm_device_attr *attr = data;
+#define SYS_IOCTLS(X)									\
+	X(KVM_GET_API_VERSION, RAW, arg ? -EINVAL : KVM_API_VERSION)			\
+	X(KVM_CREATE_VM, RAW, rl_vm_create(arg))					\
+	X(KVM_CHECK_EXTENSION, RAW, rl_check_extension(NULL, arg))			\
+	X(KVM_HAS_DEVICE_ATTR, IN, sys_attr(data, false))				\
+	X(KVM_GET_DEVICE_ATTR, IN, sys_attr(data, true))				\
+	X(KVM_GET_VCPU_MMAP_SIZE, RAW, arg ? -EINVAL : RL_VCPU_MMAP_PAGES * PAGE_SIZE)	\
+	X(KVM_GET_SUPPORTED_CPUID, RAW, rl_get_supported_cpuid(user, false))		\
+	X(KVM_GET_EMULATED_CPUID, RAW, rl_get_supported_cpuid(user, true))		\
+	X(KVM_GET_MSR_INDEX_LIST, RAW, rl_get_msr_index_list(user))			\
+	X(KVM_GET_MSR_FEATURE_INDEX_LIST, RAW, rl_get_msr_feature_list(user))		\
+	X(KVM_GET_MSRS, RAW, rl_get_feature_msrs(user))					\
+	X(KVM_X86_GET_MCE_CAP_SUPPORTED, OUT, (*(u64 *)data = rl_mce_cap_supported(), 0)) \
+	X(RINGLET_GET_CAPS, OUT, rl_vdev_caps(data))
 
-	return sys_has_attr(obj, data, arg) ?: put_user(rl_xcr0_offered, (u64 __user *)attr->addr);
-}
-
-static int sys_get_caps(void *obj, void *data, unsigned long arg)
-{
-	return rl_vdev_caps(data);
-}
-
-static const struct rl_ioctl sys_ioctls[] = {
-	{ KVM_GET_API_VERSION, RL_IOC_RAW, sys_get_api_version },
-	{ KVM_CREATE_VM, RL_IOC_RAW, sys_create_vm },
-	{ KVM_CHECK_EXTENSION, RL_IOC_RAW, sys_check_extension },
-	{ KVM_HAS_DEVICE_ATTR, RL_IOC_IN, sys_has_attr },
-	{ KVM_GET_DEVICE_ATTR, RL_IOC_IN, sys_get_attr },
-	{ KVM_GET_VCPU_MMAP_SIZE, RL_IOC_RAW, sys_get_vcpu_mmap_size },
-	{ KVM_GET_SUPPORTED_CPUID, RL_IOC_RAW, sys_get_supported_cpuid },
-	{ KVM_GET_EMULATED_CPUID, RL_IOC_RAW, sys_get_emulated_cpuid },
-	{ KVM_GET_MSR_INDEX_LIST, RL_IOC_RAW, sys_get_msr_index_list },
-	{ KVM_GET_MSR_FEATURE_INDEX_LIST, RL_IOC_RAW, sys_get_msr_feature_list },
-	{ KVM_GET_MSRS, RL_IOC_RAW, sys_get_msrs },
-	{ KVM_X86_GET_MCE_CAP_SUPPORTED, RL_IOC_OUT, sys_get_mce_cap },
-	{ RINGLET_GET_CAPS, RL_IOC_OUT, sys_get_caps },
-};
+RL_IOCTL_TABLE(sys_ioctls, SYS_IOCTLS);
 
 static long sys_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
@@ -308,21 +246,13 @@ static int __init rl_init(void)
 	r = choose_backend();
 	if (r)
 		return r;
-	r = rl_vcpu_init();
-	if (r)
-		goto err_backend;
-	r = rl_xsave_init();
-	if (!r)
-		r = rl_cpuid_init();
-	if (!r)
-		r = rl_msr_init();
-	if (!r)
-		r = rl_clock_init();
+	r = rl_vcpu_init() ?: rl_xsave_init() ?: rl_cpuid_init() ?: rl_msr_init() ?:
+	    rl_clock_init();
 	if (r)
 		goto err_vcpu;
 	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "x86/ringlet:online", cpu_comes, cpu_goes);
 	if (r < 0)
-		goto err_clock;
+		goto err_vcpu;
 	hp_state = r;
 	r = rl_netlink_init();
 	if (r)
@@ -353,11 +283,8 @@ err_notifiers:
 	rl_netlink_exit();
 err_cpuhp:
 	cpuhp_remove_state(hp_state);
-err_clock:
-	rl_clock_exit();
 err_vcpu:
 	rl_vcpu_exit();
-err_backend:
 	rl_ops->hardware_unsetup();
 	return r;
 }
@@ -372,7 +299,6 @@ static void __exit rl_exit(void)
 	unregister_syscore_ops(&hw_syscore_ops);
 	rl_netlink_exit();
 	cpuhp_remove_state(hp_state);
-	rl_clock_exit();
 	rl_vcpu_exit();
 	rl_ops->hardware_unsetup();
 }

@@ -271,8 +271,8 @@ static bool poll(struct rl_vcpu *vcpu, ktime_t start)
 
 static void adapt_poll(struct rl_vcpu *vcpu, u64 slept_ns)
 {
-	s64 own = READ_ONCE(vcpu->vm->halt_poll_ns);
-	u64 max = own < 0 ? READ_ONCE(halt_poll_ns) : own;
+	u64 own = READ_ONCE(vcpu->vm->halt_poll_ns);
+	u64 max = own == -1 ? READ_ONCE(halt_poll_ns) : own;
 
 	if (slept_ns > max)
 		vcpu->halt_poll_ns = 0;

@@ -470,7 +470,7 @@ out:
 	return r == -ERESTARTNOINTR ? restart_syscall() : r;
 }
 
-static int vcpu_ioctl_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt *irq)
+static int vcpu_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt *irq)
 {
 	if (irq->irq >= 256)
 		return -EINVAL;
@@ -485,16 +485,14 @@ static int vcpu_ioctl_interrupt(struct rl_vcpu *vcpu, const struct kvm_interrupt
 	return 0;
 }
 
-static int vcpu_nmi(void *obj, void *data, unsigned long arg)
+static int vcpu_nmi(struct rl_vcpu *vcpu)
 {
-	rl_queue_nmi(obj);
+	rl_queue_nmi(vcpu);
 	return 0;
 }
 
-static int vcpu_set_signal_mask(void *obj, void *data, unsigned long arg)
+static int vcpu_set_signal_mask(struct rl_vcpu *vcpu, struct kvm_signal_mask __user *user)
 {
-	struct kvm_signal_mask __user *user = (void __user *)arg;
-	struct rl_vcpu *vcpu = obj;
 	struct kvm_signal_mask head;
 	sigset_t set;
 
@@ -514,70 +512,6 @@ static int vcpu_set_signal_mask(void *obj, void *data, unsigned long arg)
 	return 0;
 }
 
-static int vcpu_set_cpuid(void *obj, void *data, unsigned long arg)
-{
-	struct kvm_cpuid __user *user = (void __user *)arg;
-	struct kvm_cpuid head;
-
-	if (copy_from_user(&head, user, sizeof(head)))
-		return -EFAULT;
-	return rl_set_cpuid(obj, &head, user->entries);
-}
-
-static int vcpu_set_cpuid2(void *obj, void *data, unsigned long arg)
-{
-	struct kvm_cpuid2 __user *user = (void __user *)arg;
-	struct kvm_cpuid2 head;
-
-	if (copy_from_user(&head, user, sizeof(head)))
-		return -EFAULT;
-	return rl_set_cpuid2(obj, &head, user->entries);
-}
-
-static int vcpu_get_cpuid2(void *obj, void *data, unsigned long arg)
-{
-	struct kvm_cpuid2 __user *user = (void __user *)arg;
-	struct kvm_cpuid2 head;
-	int r;
-
-	if (copy_from_user(&head, user, sizeof(head)))
-		return -EFAULT;
-	r = rl_get_cpuid2(obj, &head, user->entries);
-	if (!r && copy_to_user(user, &head, sizeof(head)))
-		r = -EFAULT;
-	return r;
-}
-
-static int vcpu_get_msrs(void *obj, void *data, unsigned long arg)
-{
-	return rl_get_msrs(obj, (struct kvm_msrs __user *)arg);
-}
-
-static int vcpu_set_msrs(void *obj, void *data, unsigned long arg)
-{
-	return rl_set_msrs(obj, (struct kvm_msrs __user *)arg);
-}
-
-static int vcpu_set_tsc_khz(void *obj, void *data, unsigned long arg)
-{
-	return rl_set_tsc_khz(obj, arg);
-}
-
-static int vcpu_get_tsc_khz(void *obj, void *data, unsigned long arg)
-{
-	return ((struct rl_vcpu *)obj)->tsc_khz;
-}
-
-static int vcpu_kvmclock_ctrl(void *obj, void *data, unsigned long arg)
-{
-	return rl_kvmclock_ctrl(obj);
-}
-
-static int vcpu_stats_fd(void *obj, void *data, unsigned long arg)
-{
-	return rl_vcpu_stats_fd(obj);
-}
-
 static int vcpu_enable_cap(struct rl_vcpu *vcpu, const struct kvm_enable_cap *cap)
 {
 	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
@@ -586,105 +520,52 @@ static int vcpu_enable_cap(struct rl_vcpu *vcpu, const struct kvm_enable_cap *ca
 	return 0;
 }
 
-static int vcpu_setup_mce(struct rl_vcpu *vcpu, const u64 *mcg_cap)
-{
-	return rl_setup_mce(vcpu, *mcg_cap);
-}
+#define VCPU_IOCTLS(X)									\
+	X(KVM_GET_REGS, OUT, rl_get_regs(vcpu, data))					\
+	X(KVM_SET_REGS, IN, rl_set_regs(vcpu, data))					\
+	X(KVM_GET_SREGS, OUT, rl_get_sregs(vcpu, data))					\
+	X(KVM_SET_SREGS, IN, rl_set_sregs(vcpu, data))					\
+	X(KVM_GET_SREGS2, OUT, rl_get_sregs2(vcpu, data))				\
+	X(KVM_SET_SREGS2, IN, rl_set_sregs2(vcpu, data))				\
+	X(KVM_GET_FPU, OUT, rl_get_fpu(vcpu, data))					\
+	X(KVM_SET_FPU, IN, rl_set_fpu(vcpu, data))					\
+	X(KVM_GET_XSAVE, OUT, rl_get_xsave(vcpu, data))					\
+	X(KVM_SET_XSAVE, IN, rl_set_xsave(vcpu, data))					\
+	X(KVM_GET_XSAVE2, OUT, rl_get_xsave(vcpu, data))				\
+	X(KVM_GET_XCRS, OUT, rl_get_xcrs(vcpu, data))					\
+	X(KVM_SET_XCRS, IN, rl_set_xcrs(vcpu, data))					\
+	X(KVM_GET_MSRS, RAW, rl_get_msrs(vcpu, user))					\
+	X(KVM_SET_MSRS, RAW, rl_set_msrs(vcpu, user))					\
+	X(KVM_SET_CPUID, IN, rl_set_cpuid(vcpu, data, user + sizeof(struct kvm_cpuid)))	\
+	X(KVM_SET_CPUID2, IN, rl_set_cpuid2(vcpu, data, user + sizeof(struct kvm_cpuid2)))	\
+	X(KVM_GET_CPUID2, INOUT, rl_get_cpuid2(vcpu, data, user + sizeof(struct kvm_cpuid2)))	\
+	X(KVM_GET_LAPIC, OUT, vcpu->lapic ? rl_lapic_get_state(vcpu, data) : -EINVAL)	\
+	X(KVM_SET_LAPIC, IN, vcpu->lapic ? rl_lapic_set_state(vcpu, data) : -EINVAL)	\
+	X(KVM_TPR_ACCESS_REPORTING, INOUT, rl_tpr_reporting(vcpu, data))		\
+	X(KVM_SET_VAPIC_ADDR, IN, rl_lapic_set_vapic(vcpu, data))			\
+	X(KVM_INTERRUPT, IN, vcpu_interrupt(vcpu, data))				\
+	X(KVM_NMI, RAW, vcpu_nmi(vcpu))							\
+	X(KVM_SET_SIGNAL_MASK, RAW, vcpu_set_signal_mask(vcpu, user))			\
+	X(KVM_GET_MP_STATE, OUT, rl_get_mp_state(vcpu, data))				\
+	X(KVM_SET_MP_STATE, IN, rl_set_mp_state(vcpu, data))				\
+	X(KVM_GET_VCPU_EVENTS, OUT, rl_get_events(vcpu, data))				\
+	X(KVM_SET_VCPU_EVENTS, IN, rl_set_events(vcpu, data))				\
+	X(KVM_GET_DEBUGREGS, OUT, rl_get_debugregs(vcpu, data))				\
+	X(KVM_SET_DEBUGREGS, IN, rl_set_debugregs(vcpu, data))				\
+	X(KVM_SET_GUEST_DEBUG, IN, rl_set_guest_debug(vcpu, data))			\
+	X(KVM_TRANSLATE, INOUT, rl_translate(vcpu, data))				\
+	X(KVM_SET_TSC_KHZ, RAW, rl_set_tsc_khz(vcpu, arg))				\
+	X(KVM_GET_TSC_KHZ, RAW, vcpu->tsc_khz)						\
+	X(KVM_KVMCLOCK_CTRL, RAW, rl_kvmclock_ctrl(vcpu))				\
+	X(KVM_ENABLE_CAP, IN, vcpu_enable_cap(vcpu, data))				\
+	X(KVM_GET_STATS_FD, RAW, rl_vcpu_stats_fd(vcpu))				\
+	X(KVM_X86_SETUP_MCE, IN, rl_setup_mce(vcpu, *(u64 *)data))			\
+	X(KVM_X86_SET_MCE, IN, rl_set_mce(vcpu, data))					\
+	X(KVM_HAS_DEVICE_ATTR, IN, rl_tsc_attr(vcpu, data, KVM_HAS_DEVICE_ATTR))	\
+	X(KVM_GET_DEVICE_ATTR, IN, rl_tsc_attr(vcpu, data, KVM_GET_DEVICE_ATTR))	\
+	X(KVM_SET_DEVICE_ATTR, IN, rl_tsc_attr(vcpu, data, KVM_SET_DEVICE_ATTR))
 
-static int vcpu_get_lapic(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
-{
-	return vcpu->lapic ? rl_lapic_get_state(vcpu, s) : -EINVAL;
-}
-
-static int vcpu_set_lapic(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
-{
-	return vcpu->lapic ? rl_lapic_set_state(vcpu, s) : -EINVAL;
-}
-
-RL_IOC_FN(rl_get_regs)
-RL_IOC_FN(rl_set_regs)
-RL_IOC_FN(rl_get_sregs)
-RL_IOC_FN(rl_set_sregs)
-RL_IOC_FN(rl_get_sregs2)
-RL_IOC_FN(rl_set_sregs2)
-RL_IOC_FN(rl_get_fpu)
-RL_IOC_FN(rl_set_fpu)
-RL_IOC_FN(rl_get_xsave)
-RL_IOC_FN(rl_set_xsave)
-RL_IOC_FN(rl_get_xcrs)
-RL_IOC_FN(rl_set_xcrs)
-RL_IOC_FN(rl_get_debugregs)
-RL_IOC_FN(rl_set_debugregs)
-RL_IOC_FN(rl_get_events)
-RL_IOC_FN(rl_set_events)
-RL_IOC_FN(rl_get_mp_state)
-RL_IOC_FN(rl_set_mp_state)
-RL_IOC_FN(rl_set_guest_debug)
-RL_IOC_FN(rl_translate)
-RL_IOC_FN(rl_set_mce)
-RL_IOC_FN(rl_tpr_reporting)
-RL_IOC_FN(rl_lapic_set_vapic)
-RL_IOC_FN(vcpu_enable_cap)
-RL_IOC_FN(vcpu_get_lapic)
-RL_IOC_FN(vcpu_set_lapic)
-RL_IOC_FN(vcpu_setup_mce)
-RL_IOC_FN(vcpu_ioctl_interrupt)
-
-#define ATTR_FN(name)								\
-static int vcpu_##name(void *obj, void *data, unsigned long arg)		\
-{										\
-	return rl_tsc_attr(obj, data, KVM_##name);				\
-}
-
-ATTR_FN(HAS_DEVICE_ATTR)
-ATTR_FN(GET_DEVICE_ATTR)
-ATTR_FN(SET_DEVICE_ATTR)
-
-static const struct rl_ioctl vcpu_ioctls[] = {
-	{ KVM_GET_REGS, RL_IOC_OUT, ioc_rl_get_regs },
-	{ KVM_SET_REGS, RL_IOC_IN, ioc_rl_set_regs },
-	{ KVM_GET_SREGS, RL_IOC_OUT, ioc_rl_get_sregs },
-	{ KVM_SET_SREGS, RL_IOC_IN, ioc_rl_set_sregs },
-	{ KVM_GET_SREGS2, RL_IOC_OUT, ioc_rl_get_sregs2 },
-	{ KVM_SET_SREGS2, RL_IOC_IN, ioc_rl_set_sregs2 },
-	{ KVM_GET_FPU, RL_IOC_OUT, ioc_rl_get_fpu },
-	{ KVM_SET_FPU, RL_IOC_IN, ioc_rl_set_fpu },
-	{ KVM_GET_XSAVE, RL_IOC_OUT, ioc_rl_get_xsave },
-	{ KVM_SET_XSAVE, RL_IOC_IN, ioc_rl_set_xsave },
-	{ KVM_GET_XSAVE2, RL_IOC_OUT, ioc_rl_get_xsave },
-	{ KVM_GET_XCRS, RL_IOC_OUT, ioc_rl_get_xcrs },
-	{ KVM_SET_XCRS, RL_IOC_IN, ioc_rl_set_xcrs },
-	{ KVM_GET_MSRS, RL_IOC_RAW, vcpu_get_msrs },
-	{ KVM_SET_MSRS, RL_IOC_RAW, vcpu_set_msrs },
-	{ KVM_SET_CPUID, RL_IOC_RAW, vcpu_set_cpuid },
-	{ KVM_SET_CPUID2, RL_IOC_RAW, vcpu_set_cpuid2 },
-	{ KVM_GET_CPUID2, RL_IOC_RAW, vcpu_get_cpuid2 },
-	{ KVM_GET_LAPIC, RL_IOC_OUT, ioc_vcpu_get_lapic },
-	{ KVM_SET_LAPIC, RL_IOC_IN, ioc_vcpu_set_lapic },
-	{ KVM_TPR_ACCESS_REPORTING, RL_IOC_INOUT, ioc_rl_tpr_reporting },
-	{ KVM_SET_VAPIC_ADDR, RL_IOC_IN, ioc_rl_lapic_set_vapic },
-	{ KVM_INTERRUPT, RL_IOC_IN, ioc_vcpu_ioctl_interrupt },
-	{ KVM_NMI, RL_IOC_RAW, vcpu_nmi },
-	{ KVM_SET_SIGNAL_MASK, RL_IOC_RAW, vcpu_set_signal_mask },
-	{ KVM_GET_MP_STATE, RL_IOC_OUT, ioc_rl_get_mp_state },
-	{ KVM_SET_MP_STATE, RL_IOC_IN, ioc_rl_set_mp_state },
-	{ KVM_GET_VCPU_EVENTS, RL_IOC_OUT, ioc_rl_get_events },
-	{ KVM_SET_VCPU_EVENTS, RL_IOC_IN, ioc_rl_set_events },
-	{ KVM_GET_DEBUGREGS, RL_IOC_OUT, ioc_rl_get_debugregs },
-	{ KVM_SET_DEBUGREGS, RL_IOC_IN, ioc_rl_set_debugregs },
-	{ KVM_SET_GUEST_DEBUG, RL_IOC_IN, ioc_rl_set_guest_debug },
-	{ KVM_TRANSLATE, RL_IOC_INOUT, ioc_rl_translate },
-	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vcpu_set_tsc_khz },
-	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vcpu_get_tsc_khz },
-	{ KVM_KVMCLOCK_CTRL, RL_IOC_RAW, vcpu_kvmclock_ctrl },
-	{ KVM_ENABLE_CAP, RL_IOC_IN, ioc_vcpu_enable_cap },
-	{ KVM_GET_STATS_FD, RL_IOC_RAW, vcpu_stats_fd },
-	{ KVM_X86_SETUP_MCE, RL_IOC_IN, ioc_vcpu_setup_mce },
-	{ KVM_X86_SET_MCE, RL_IOC_IN, ioc_rl_set_mce },
-	{ KVM_HAS_DEVICE_ATTR, RL_IOC_IN, vcpu_HAS_DEVICE_ATTR },
-	{ KVM_GET_DEVICE_ATTR, RL_IOC_IN, vcpu_GET_DEVICE_ATTR },
-	{ KVM_SET_DEVICE_ATTR, RL_IOC_IN, vcpu_SET_DEVICE_ATTR },
-};
+RL_IOCTL_TABLE(vcpu_ioctls, VCPU_IOCTLS);
 
 static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {

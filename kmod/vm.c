@@ -28,11 +28,11 @@
 #include "virtio/virtio.h"
 #include "vm.h"
 
-static void vm_destroy(struct rl_vm *vm)
+/* Also of one whose creation failed half-way: what is not there yet is all zeroes. */
+static void vm_free(struct rl_vm *vm)
 {
 	int i;
 
-	rl_netlink_del_vm(vm);
 	rl_irq_stop(vm);
 	rl_notifier_unregister(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
@@ -49,6 +49,12 @@ static void vm_destroy(struct rl_vm *vm)
 	kvfree(vm);
 	rl_hw_put();
 	module_put(THIS_MODULE);
+}
+
+static void vm_destroy(struct rl_vm *vm)
+{
+	rl_netlink_del_vm(vm);
+	vm_free(vm);
 }
 
 void rl_vm_get(struct rl_vm *vm)
@@ -108,64 +114,40 @@ static const struct file_operations vm_fops;
 static struct rl_vm *vm_alloc(void)
 {
 	struct rl_vm *vm;
-	int r;
+	int r = -ENOMEM;
 
 	vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
-		return ERR_PTR(-ENOMEM);
-
+		return ERR_PTR(r);
+	r = init_srcu_struct(&vm->srcu);
+	if (r)
+		goto err_free;
+	r = rl_hw_get();
+	if (r)
+		goto err_srcu;
+	/* Until vm_free(), which is code of this module. */
+	__module_get(THIS_MODULE);
+	preempt_notifier_inc();
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
 	INIT_LIST_HEAD(&vm->vdevs);
 	vm->mm = current->mm;
-	vm->halt_poll_ns = -1;
 	mmgrab(vm->mm);
+	vm->halt_poll_ns = -1;
+	vm->platform_info = true;
 	rl_vm_clock_init(vm);
+	rl_irq_init(vm);
+	r = rl_slots_init(vm) ?: rl_coalesced_init(vm) ?: rl_bus_init(vm) ?: rl_mmu_init(vm) ?:
+	    rl_notifier_register(vm) ?: rl_netlink_add_vm(vm);
+	if (!r)
+		return vm;
+	vm_free(vm);
+	return ERR_PTR(r);
 
-	r = init_srcu_struct(&vm->srcu);
-	if (r)
-		goto err_free;
-	r = rl_slots_init(vm);
-	if (r)
-		goto err_srcu;
-	r = rl_coalesced_init(vm);
-	if (r)
-		goto err_slots;
-	r = rl_bus_init(vm);
-	if (r)
-		goto err_coalesced;
-	r = rl_mmu_init(vm);
-	if (r)
-		goto err_bus;
-	r = rl_irq_init(vm);
-	if (r)
-		goto err_mmu;
-	r = rl_notifier_register(vm);
-	if (r)
-		goto err_irq;
-	r = rl_netlink_add_vm(vm);
-	if (r)
-		goto err_notifier;
-	preempt_notifier_inc();
-	return vm;
-
-err_notifier:
-	rl_notifier_unregister(vm);
-err_irq:
-	rl_irq_destroy(vm);
-err_mmu:
-	rl_mmu_destroy(vm);
-err_bus:
-	rl_bus_destroy(vm);
-err_coalesced:
-	rl_coalesced_destroy(vm);
-err_slots:
-	rl_slots_destroy(vm);
 err_srcu:
 	cleanup_srcu_struct(&vm->srcu);
 err_free:
-	mmdrop(vm->mm);
 	kvfree(vm);
 	return ERR_PTR(r);
 }
@@ -181,38 +163,75 @@ int rl_vm_create(unsigned long type)
 {
 	struct file *file;
 	struct rl_vm *vm;
-	int fd, r;
+	int fd;
 
 	if (type)
 		return -EINVAL;
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		return fd;
-	r = rl_hw_get();
-	if (r)
-		goto err_fd;
 	vm = vm_alloc();
-	if (IS_ERR(vm)) {
-		r = PTR_ERR(vm);
-		goto err_hw;
+	file = ERR_CAST(vm);
+	if (!IS_ERR(vm)) {
+		file = anon_inode_getfile("ringlet-vm", &vm_fops, vm, O_RDWR);
+		if (IS_ERR(file))
+			rl_vm_put(vm);
 	}
-	/* Until vm_destroy(), which runs in code of this module. */
-	__module_get(THIS_MODULE);
-	file = anon_inode_getfile("ringlet-vm", &vm_fops, vm, O_RDWR);
 	if (IS_ERR(file)) {
-		rl_vm_put(vm);
-		r = PTR_ERR(file);
-		goto err_fd;
+		put_unused_fd(fd);
+		return PTR_ERR(file);
 	}
 	fd_install(fd, file);
 	return fd;
-
-err_hw:
-	rl_hw_put();
-err_fd:
-	put_unused_fd(fd);
-	return r;
 }
+
+/* Capabilities that are there or not, and on without anybody's asking. */
+static const u8 plain_caps[] = {
+	KVM_CAP_IRQCHIP, KVM_CAP_HLT, KVM_CAP_USER_MEMORY, KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+	KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, KVM_CAP_SYNC_MMU, KVM_CAP_INTERNAL_ERROR_DATA,
+	KVM_CAP_READONLY_MEM, KVM_CAP_SET_TSS_ADDR, KVM_CAP_SET_IDENTITY_MAP_ADDR,
+	KVM_CAP_EXT_CPUID, KVM_CAP_EXT_EMUL_CPUID, KVM_CAP_CLOCKSOURCE, KVM_CAP_PIT,
+	KVM_CAP_NOP_IO_DELAY, KVM_CAP_MP_STATE, KVM_CAP_USER_NMI, KVM_CAP_REINJECT_CONTROL,
+	KVM_CAP_IRQ_INJECT_STATUS, KVM_CAP_IRQFD, KVM_CAP_SET_BOOT_CPU_ID,
+	KVM_CAP_IRQFD_RESAMPLE, KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_NO_LENGTH,
+	KVM_CAP_IOEVENTFD_ANY_LENGTH, KVM_CAP_PIT2, KVM_CAP_PIT_STATE2, KVM_CAP_VCPU_EVENTS,
+	KVM_CAP_DEBUGREGS, KVM_CAP_XSAVE, KVM_CAP_GET_TSC_KHZ, KVM_CAP_TSC_DEADLINE_TIMER,
+	KVM_CAP_SIGNAL_MSI, KVM_CAP_CHECK_EXTENSION_VM, KVM_CAP_ENABLE_CAP_VM,
+	KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_GET_MSR_FEATURES, KVM_CAP_KVMCLOCK_CTRL, KVM_CAP_SREGS2,
+	KVM_CAP_COALESCED_PIO, KVM_CAP_MMU_SHADOW_CACHE_CONTROL, KVM_CAP_PCI_SEGMENT,
+	KVM_CAP_IOAPIC_POLARITY_IGNORED, KVM_CAP_LAST_CPU, KVM_CAP_ENABLE_CAP,
+	KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_SYS_ATTRIBUTES, KVM_CAP_VCPU_ATTRIBUTES,
+	KVM_CAP_BINARY_STATS_FD, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_VAPIC, KVM_CAP_X86_MSR_FILTER,
+};
+
+/*
+ * Those that KVM_ENABLE_CAP switches: KVM_CHECK_EXTENSION answers @says, and of
+ * args[0] only @valid bits may be set in what @field, a u64 of struct rl_vm, becomes.
+ */
+static const struct {
+	u32 cap;
+	u32 says;
+	u64 valid;
+	size_t field;
+} switch_caps[] = {
+#define SWITCH(cap, says, valid, field) { cap, says, valid, offsetof(struct rl_vm, field) }
+#define FLAGS(cap, valid, field)	SWITCH(cap, valid, valid, field)
+	SWITCH(KVM_CAP_DISABLE_QUIRKS, 1, ~0ull, quirks_off),
+	FLAGS(KVM_CAP_DISABLE_QUIRKS2, RL_QUIRKS, quirks_off),
+	SWITCH(KVM_CAP_EXCEPTION_PAYLOAD, 1, ~0ull, exception_payload),
+	SWITCH(KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, ~0ull, triple_fault_event),
+	SWITCH(KVM_CAP_MSR_PLATFORM_INFO, 1, ~0ull, platform_info),
+	SWITCH(KVM_CAP_HALT_POLL, 1, UINT_MAX, halt_poll_ns),
+	SWITCH(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1, 1, exit_on_emul_failure),
+	FLAGS(KVM_CAP_EXIT_HYPERCALL, BIT(KVM_HC_MAP_GPA_RANGE), user_hypercalls),
+	FLAGS(KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE,
+	      disabled_exits),
+	SWITCH(KVM_CAP_X86_USER_SPACE_MSR, 1, KVM_MSR_EXIT_REASON_INVAL |
+	       KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER, user_msr_reasons),
+	FLAGS(KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS |
+	      KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, x2apic_api),
+	SWITCH(KVM_CAP_MAX_VCPU_ID, RL_MAX_VCPU_ID, ~0ull, max_vcpu_id),
+};
 
 /**
  * rl_check_extension() - KVM_CHECK_EXTENSION
@@ -222,94 +241,35 @@ err_fd:
  * Announces what works, nothing else. What is missing here answers 0, which is
  * also KVM's answer to a capability that it has not heard of.
  */
-int rl_check_extension(struct rl_vm *vm, long ext)
+int rl_check_extension(struct rl_vm *vm, unsigned long ext)
 {
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(plain_caps); i++)
+		if (plain_caps[i] == ext)
+			return 1;
+	for (i = 0; i < ARRAY_SIZE(switch_caps); i++)
+		if (switch_caps[i].cap == ext)
+			return switch_caps[i].says;
 	switch (ext) {
-	case KVM_CAP_IRQCHIP:
-	case KVM_CAP_HLT:
-	case KVM_CAP_USER_MEMORY:
-	case KVM_CAP_DESTROY_MEMORY_REGION_WORKS:
-	case KVM_CAP_JOIN_MEMORY_REGIONS_WORKS:
-	case KVM_CAP_INTERNAL_ERROR_DATA:
-	case KVM_CAP_READONLY_MEM:
-	case KVM_CAP_SET_TSS_ADDR:
-	case KVM_CAP_SET_IDENTITY_MAP_ADDR:
-	case KVM_CAP_EXT_CPUID:
-	case KVM_CAP_EXT_EMUL_CPUID:
-	case KVM_CAP_CLOCKSOURCE:
-	case KVM_CAP_PIT:
-	case KVM_CAP_NOP_IO_DELAY:
-	case KVM_CAP_MP_STATE:
-	case KVM_CAP_USER_NMI:
-	case KVM_CAP_REINJECT_CONTROL:
-	case KVM_CAP_IRQ_INJECT_STATUS:
-	case KVM_CAP_IRQFD:
-	case KVM_CAP_SET_BOOT_CPU_ID:
-	case KVM_CAP_IRQFD_RESAMPLE:
-	case KVM_CAP_IOEVENTFD:
-	case KVM_CAP_IOEVENTFD_NO_LENGTH:
-	case KVM_CAP_IOEVENTFD_ANY_LENGTH:
-	case KVM_CAP_PIT2:
-	case KVM_CAP_PIT_STATE2:
-	case KVM_CAP_VCPU_EVENTS:
-	case KVM_CAP_DEBUGREGS:
-	case KVM_CAP_XSAVE:
-	case KVM_CAP_GET_TSC_KHZ:
-	case KVM_CAP_TSC_DEADLINE_TIMER:
-	case KVM_CAP_SIGNAL_MSI:
-	case KVM_CAP_CHECK_EXTENSION_VM:
-	case KVM_CAP_ENABLE_CAP_VM:
-	case KVM_CAP_DISABLE_QUIRKS:
-	case KVM_CAP_IMMEDIATE_EXIT:
-	case KVM_CAP_GET_MSR_FEATURES:
-	case KVM_CAP_KVMCLOCK_CTRL:
-	case KVM_CAP_EXCEPTION_PAYLOAD:
-	case KVM_CAP_SREGS2:
-	case KVM_CAP_COALESCED_PIO:
-	case KVM_CAP_MMU_SHADOW_CACHE_CONTROL:
-	case KVM_CAP_PCI_SEGMENT:
-	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
-	case KVM_CAP_LAST_CPU:
-	case KVM_CAP_ENABLE_CAP:
-	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
-	case KVM_CAP_EXIT_ON_EMULATION_FAILURE:
-	case KVM_CAP_HALT_POLL:
-	case KVM_CAP_MSR_PLATFORM_INFO:
-	case KVM_CAP_SYS_ATTRIBUTES:
-	case KVM_CAP_VCPU_ATTRIBUTES:
-	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
-	case KVM_CAP_BINARY_STATS_FD:
-	case KVM_CAP_SPLIT_IRQCHIP:
-	case KVM_CAP_VAPIC:
-	case KVM_CAP_X86_USER_SPACE_MSR:
-	case KVM_CAP_X86_MSR_FILTER:
-		return 1;
-	case KVM_CAP_DISABLE_QUIRKS2:
-		return RL_QUIRKS;
 	case KVM_CAP_COALESCED_MMIO:
 		return KVM_COALESCED_MMIO_PAGE_OFFSET;
 	case KVM_CAP_STEAL_TIME:
 		return sched_info_on();
 	case KVM_CAP_XSAVE2:
 		return sizeof(struct kvm_xsave);	/* all that is offered fits */
-	case KVM_CAP_EXIT_HYPERCALL:
-		return BIT(KVM_HC_MAP_GPA_RANGE);
 	case KVM_CAP_SYNC_REGS:
 		return KVM_SYNC_X86_VALID_FIELDS;
 	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);
 	case KVM_CAP_ADJUST_CLOCK:
 		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
-	case KVM_CAP_SYNC_MMU:
-		return 1;
 	case KVM_CAP_IRQ_ROUTING:
 		return RL_NR_GSIS;
 	case KVM_CAP_NR_VCPUS:
 		return min_t(int, num_online_cpus(), RL_MAX_VCPUS);
 	case KVM_CAP_MAX_VCPUS:
 		return RL_MAX_VCPUS;
-	case KVM_CAP_MAX_VCPU_ID:
-		return RL_MAX_VCPU_ID;
 	case KVM_CAP_NR_MEMSLOTS:
 		return RL_NR_MEMSLOTS;
 	case KVM_CAP_MCE:
@@ -319,10 +279,6 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 		return rl_caps.tsc_scaling;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
-	case KVM_CAP_X2APIC_API:
-		return KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
-	case KVM_CAP_X86_DISABLE_EXITS:
-		return KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
 	case KVM_CAP_X86_ROBUST_SINGLESTEP:
 	case KVM_CAP_SET_GUEST_DEBUG:
 		return rl_caps.guest_debug;
@@ -333,354 +289,179 @@ int rl_check_extension(struct rl_vm *vm, long ext)
 	}
 }
 
-static int vm_check_extension(void *obj, void *data, unsigned long arg)
-{
-	return rl_check_extension(obj, arg);
-}
+/* The ioctls that take vm->lock; see LOCKED(). */
 
-static int vm_create_vcpu(void *obj, void *data, unsigned long id)
+static int vm_create_vcpu(struct rl_vm *vm, unsigned long id)
 {
-	struct rl_vm *vm = obj;
 	struct rl_vcpu *vcpu;
-	int r;
+	int fd;
 
-	if (id >= RL_MAX_VCPU_ID)
+	if (id >= (vm->max_vcpu_id ?: RL_MAX_VCPU_ID) || vm->nr_vcpus >= RL_MAX_VCPUS)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
-	r = -EINVAL;
-	if (vm->nr_vcpus >= RL_MAX_VCPUS || (vm->max_vcpu_id && id >= vm->max_vcpu_id))
-		goto out;
-	r = -EEXIST;
 	if (rl_vcpu_by_id(vm, id))
-		goto out;
+		return -EEXIST;
 	vcpu = rl_vcpu_create(vm, id);
-	r = PTR_ERR_OR_ZERO(vcpu);
-	if (r)
-		goto out;
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
 	vcpu->index = vm->nr_vcpus;
 	/* The descriptor's reference; given back with the descriptor. */
 	rl_vm_get(vm);
-	r = rl_vcpu_new_fd(vcpu);
-	if (r < 0) {
+	fd = rl_vcpu_new_fd(vcpu);
+	if (fd < 0) {
 		/* Not the last one: the VM descriptor of this very call lives. */
 		rl_vm_put(vm);
 		rl_vcpu_destroy(vcpu);
-		goto out;
+		return fd;
 	}
 	vm->vcpus[vm->nr_vcpus] = vcpu;
 	/* Pairs with rl_for_each_vcpu(): the slot is filled before it counts. */
 	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
 	rl_lapic_map_update(vm);
-	fd_install(r, vcpu->filp);
-out:
-	mutex_unlock(&vm->lock);
-	return r;
+	fd_install(fd, vcpu->filp);
+	return fd;
 }
 
 static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 {
-	int r = -EINVAL;
+	u64 val = cap->args[0];
+	int i;
 
 	if (cap->flags)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
 	switch (cap->cap) {
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
-		r = rl_set_manual_protect(vm, cap->args[0]);
-		break;
-	case KVM_CAP_DISABLE_QUIRKS2:
-		if (cap->args[0] & ~(u64)RL_QUIRKS)
-			break;
-		fallthrough;
-	case KVM_CAP_DISABLE_QUIRKS:
-		vm->quirks_off = cap->args[0];
-		r = 0;
+		return rl_set_manual_protect(vm, val);
+	case KVM_CAP_SPLIT_IRQCHIP:
+		return rl_split_irqchip(vm, val);
+	case KVM_CAP_X86_DISABLE_EXITS:
+		if (vm->nr_vcpus)
+			return -EINVAL;
 		break;
 	case KVM_CAP_X2APIC_API:
-		if (cap->args[0] & ~(KVM_X2APIC_API_USE_32BIT_IDS |
-				     KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
-			break;
-		if (cap->args[0] & KVM_X2APIC_API_USE_32BIT_IDS)
-			vm->x2apic_32bit = true;
-		if (cap->args[0] & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
-			vm->x2apic_no_broadcast = true;
-		r = 0;
-		break;
-	case KVM_CAP_X86_DISABLE_EXITS:
-		if (cap->args[0] & ~(u64)rl_check_extension(vm, KVM_CAP_X86_DISABLE_EXITS) ||
-		    vm->nr_vcpus)
-			break;
-		vm->disabled_exits = cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
-		vm->triple_fault_event = cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_EXIT_ON_EMULATION_FAILURE:
-		if (cap->args[0] > 1)
-			break;
-		vm->exit_on_emul_failure = cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_EXIT_HYPERCALL:
-		if (cap->args[0] & ~(u64)BIT(KVM_HC_MAP_GPA_RANGE))
-			break;
-		vm->user_hypercalls = cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_MSR_PLATFORM_INFO:
-		vm->hide_platform_info = !cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_HALT_POLL:
-		if (cap->args[0] > UINT_MAX)
-			break;
-		WRITE_ONCE(vm->halt_poll_ns, cap->args[0]);
-		r = 0;
+		val |= vm->x2apic_api;		/* never off again */
 		break;
 	case KVM_CAP_MAX_VCPU_ID:
 		/* Once, for what it saves user space is the VM's to hold. */
-		if (cap->args[0] > RL_MAX_VCPU_ID ||
-		    (vm->max_vcpu_id && vm->max_vcpu_id != cap->args[0]))
-			break;
-		vm->max_vcpu_id = cap->args[0];
-		r = 0;
-		break;
-	case KVM_CAP_SPLIT_IRQCHIP:
-		r = rl_split_irqchip(vm, cap->args[0]);
-		break;
-	case KVM_CAP_X86_USER_SPACE_MSR:
-		if (cap->args[0] & ~(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
-				     KVM_MSR_EXIT_REASON_FILTER))
-			break;
-		WRITE_ONCE(vm->user_msr_reasons, cap->args[0]);
-		r = 0;
-		break;
-	case KVM_CAP_EXCEPTION_PAYLOAD:
-		vm->exception_payload = cap->args[0];
-		r = 0;
+		if (val > RL_MAX_VCPU_ID || (vm->max_vcpu_id && vm->max_vcpu_id != val))
+			return -EINVAL;
 		break;
 	}
-	mutex_unlock(&vm->lock);
-	return r;
-}
-
-/*
- * Three pages for real-mode guests and one for an identity map, which CPUs
- * without unrestricted guest need. Checked and otherwise ignored: every CPU
- * that the module loads on has it.
- */
-static int vm_set_tss_addr(void *obj, void *data, unsigned long addr)
-{
-	return addr > UINT_MAX - 3 * PAGE_SIZE ? -EINVAL : 0;
-}
-
-static int vm_set_identity_map(struct rl_vm *vm, u64 *addr)
-{
-	return vm->nr_vcpus ? -EINVAL : 0;
-}
-
-static int vm_set_boot_cpu(void *obj, void *data, unsigned long id)
-{
-	struct rl_vm *vm = obj;
-	int r = -EBUSY;
-
-	mutex_lock(&vm->lock);
-	if (!vm->nr_vcpus) {
-		vm->irq.bsp_id = id;
-		r = 0;
+	for (i = 0; i < ARRAY_SIZE(switch_caps); i++) {
+		if (switch_caps[i].cap != cap->cap)
+			continue;
+		if (val & ~switch_caps[i].valid)
+			return -EINVAL;
+		WRITE_ONCE(*(u64 *)((void *)vm + switch_caps[i].field), val);
+		return 0;
 	}
-	mutex_unlock(&vm->lock);
-	return r;
+	return -EINVAL;
 }
 
-static int vm_set_tsc_khz(void *obj, void *data, unsigned long khz)
+static int vm_set_boot_cpu(struct rl_vm *vm, unsigned long id)
 {
-	return rl_vm_set_tsc_khz(obj, khz);
+	if (vm->nr_vcpus)
+		return -EBUSY;
+	vm->irq.bsp_id = id;
+	return 0;
 }
 
-static int vm_get_tsc_khz(void *obj, void *data, unsigned long arg)
+/* Others */
+
+static int vm_set_routing(struct rl_vm *vm, const struct kvm_irq_routing *head,
+			  const struct kvm_irq_routing_entry __user *user)
 {
-	return ((struct rl_vm *)obj)->clock.default_tsc_khz;
-}
-
-static int vm_create_irqchip(void *obj, void *data, unsigned long arg)
-{
-	struct rl_vm *vm = obj;
-	int r;
-
-	mutex_lock(&vm->lock);
-	r = rl_create_irqchip(vm);
-	mutex_unlock(&vm->lock);
-	return r;
-}
-
-static int vm_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
-{
-	int r;
-
-	mutex_lock(&vm->lock);
-	r = rl_create_pit(vm, cfg);
-	mutex_unlock(&vm->lock);
-	return r;
-}
-
-static int vm_create_pit1(void *obj, void *data, unsigned long arg)
-{
-	static const struct kvm_pit_config cfg = { .flags = KVM_PIT_SPEAKER_DUMMY };
-
-	return vm_create_pit(obj, &cfg);
-}
-
-static int vm_set_routing(void *obj, void *data, unsigned long arg)
-{
-	struct kvm_irq_routing __user *user = (void __user *)arg;
 	struct kvm_irq_routing_entry *entries = NULL;
-	struct kvm_irq_routing head;
-	struct rl_vm *vm = obj;
 	int r;
 
-	if (copy_from_user(&head, user, sizeof(head)))
-		return -EFAULT;
-	if (!rl_irqchip_in_kernel(&vm->irq) || head.nr > RL_NR_GSIS || head.flags)
+	if (!rl_irqchip_in_kernel(&vm->irq) || head->nr > RL_NR_GSIS || head->flags)
 		return -EINVAL;
-	if (head.nr) {
-		entries = vmemdup_user(user->entries, array_size(head.nr, sizeof(*entries)));
+	if (head->nr) {
+		entries = vmemdup_user(user, array_size(head->nr, sizeof(*entries)));
 		if (IS_ERR(entries))
 			return PTR_ERR(entries);
 	}
-	r = rl_set_routing(vm, entries, head.nr);
+	r = rl_set_routing(vm, entries, head->nr);
 	kvfree(entries);
 	return r;
 }
 
 /* Its number says nothing of an argument. */
-static int vm_reinject_control(void *obj, void *data, unsigned long arg)
+static int vm_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control __user *user)
 {
 	struct kvm_reinject_control ctl;
 
-	if (copy_from_user(&ctl, (void __user *)arg, sizeof(ctl)))
-		return -EFAULT;
-	return rl_reinject_control(obj, &ctl);
+	return copy_from_user(&ctl, user, sizeof(ctl)) ? -EFAULT : rl_reinject_control(vm, &ctl);
 }
 
 /*
  * A bound for the page tables of a guest whose memory is shadowed. Two-stage
  * tables are bounded by the guest's memory itself: kept, and no more than that.
  */
-static int vm_set_nr_mmu_pages(void *obj, void *data, unsigned long n)
+static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 {
-	struct rl_vm *vm = obj;
-
 	if (n < 64)
 		return -EINVAL;
 	WRITE_ONCE(vm->nr_mmu_pages, n);
 	return 0;
 }
 
-static int vm_get_nr_mmu_pages(void *obj, void *data, unsigned long arg)
-{
-	return READ_ONCE(((struct rl_vm *)obj)->nr_mmu_pages);
-}
+#define LOCKED(vm, expr) ({		\
+	int _r;				\
+					\
+	mutex_lock(&(vm)->lock);	\
+	_r = expr;			\
+	mutex_unlock(&(vm)->lock);	\
+	_r;				\
+})
 
-/* The old pair lacks the flags. */
-static int vm_get_pit1(struct rl_vm *vm, struct kvm_pit_state *old)
-{
-	struct kvm_pit_state2 st;
-	int r = rl_get_pit(vm, &st);
+/*
+ * KVM_SET_TSS_ADDR and KVM_SET_IDENTITY_MAP_ADDR: three pages for real-mode
+ * guests and one for an identity map, which CPUs without unrestricted guest
+ * need. Checked and otherwise ignored: every CPU that the module loads on has
+ * it. KVM_GET_PIT and KVM_SET_PIT lack KVM_GET_PIT2's flags, behind the channels.
+ */
+#define VM_IOCTLS(X)									\
+	X(KVM_CHECK_EXTENSION, RAW, rl_check_extension(vm, arg))			\
+	X(KVM_CREATE_VCPU, RAW, LOCKED(vm, vm_create_vcpu(vm, arg)))			\
+	X(KVM_ENABLE_CAP, IN, LOCKED(vm, vm_enable_cap(vm, data)))			\
+	X(KVM_SET_USER_MEMORY_REGION, IN, rl_set_memory_region(vm, data))		\
+	X(KVM_GET_DIRTY_LOG, IN, rl_get_dirty_log(vm, data))				\
+	X(KVM_CLEAR_DIRTY_LOG, IN, rl_clear_dirty_log(vm, data))			\
+	X(KVM_SET_NR_MMU_PAGES, RAW, vm_set_nr_mmu_pages(vm, arg))			\
+	X(KVM_GET_NR_MMU_PAGES, RAW, READ_ONCE(vm->nr_mmu_pages))			\
+	X(KVM_REGISTER_COALESCED_MMIO, IN, rl_coalesced_add(vm, data))			\
+	X(KVM_UNREGISTER_COALESCED_MMIO, IN, rl_coalesced_del(vm, data))		\
+	X(KVM_GET_STATS_FD, RAW, rl_vm_stats_fd(vm))					\
+	X(KVM_SET_TSS_ADDR, RAW, arg > UINT_MAX - 3 * PAGE_SIZE ? -EINVAL : 0)		\
+	X(KVM_SET_IDENTITY_MAP_ADDR, IN, vm->nr_vcpus ? -EINVAL : 0)			\
+	X(KVM_SET_BOOT_CPU_ID, RAW, LOCKED(vm, vm_set_boot_cpu(vm, arg)))		\
+	X(KVM_CREATE_IRQCHIP, RAW, LOCKED(vm, rl_create_irqchip(vm)))			\
+	X(KVM_GET_IRQCHIP, INOUT, rl_get_irqchip(vm, data))				\
+	X(KVM_SET_IRQCHIP, IN, rl_set_irqchip(vm, data))				\
+	X(KVM_CREATE_PIT, RAW, LOCKED(vm, rl_create_pit(vm, KVM_PIT_SPEAKER_DUMMY)))	\
+	X(KVM_CREATE_PIT2, IN,								\
+	  LOCKED(vm, rl_create_pit(vm, ((struct kvm_pit_config *)data)->flags)))	\
+	X(KVM_GET_PIT, OUT, rl_get_pit(vm, data, NULL))					\
+	X(KVM_SET_PIT, IN, rl_set_pit(vm, data, 0))					\
+	X(KVM_GET_PIT2, OUT, rl_get_pit(vm, data, &((struct kvm_pit_state2 *)data)->flags)) \
+	X(KVM_SET_PIT2, IN, rl_set_pit(vm, data, ((struct kvm_pit_state2 *)data)->flags)) \
+	X(KVM_REINJECT_CONTROL, RAW, vm_reinject_control(vm, user))			\
+	X(KVM_SET_GSI_ROUTING, IN,							\
+	  vm_set_routing(vm, data, user + sizeof(struct kvm_irq_routing)))		\
+	X(KVM_IRQ_LINE, IN, rl_irq_line(vm, data))					\
+	X(KVM_IRQ_LINE_STATUS, INOUT, rl_irq_line(vm, data))				\
+	X(KVM_SIGNAL_MSI, IN, rl_signal_msi(vm, data))					\
+	X(KVM_IRQFD, IN, rl_irqfd(vm, data))						\
+	X(KVM_IOEVENTFD, IN, rl_ioeventfd(vm, data))					\
+	X(KVM_X86_SET_MSR_FILTER, IN, rl_set_msr_filter(vm, data))			\
+	X(KVM_SET_TSC_KHZ, RAW, rl_vm_set_tsc_khz(vm, arg))				\
+	X(KVM_GET_TSC_KHZ, RAW, vm->clock.default_tsc_khz)				\
+	X(KVM_GET_CLOCK, OUT, rl_get_clock(vm, data))					\
+	X(KVM_SET_CLOCK, IN, rl_set_clock(vm, data))					\
+	X(RINGLET_GET_CAPS, OUT, rl_vdev_caps(data))					\
+	X(RINGLET_CREATE_DEVICE, IN, rl_vdev_create(vm, data))
 
-	if (!r)
-		memcpy(old->channels, st.channels, sizeof(old->channels));
-	return r;
-}
-
-static int vm_set_pit1(struct rl_vm *vm, const struct kvm_pit_state *old)
-{
-	struct kvm_pit_state2 st = {};
-
-	memcpy(st.channels, old->channels, sizeof(old->channels));
-	return rl_set_pit(vm, &st);
-}
-
-static int vm_irq_line(struct rl_vm *vm, struct kvm_irq_level *level)
-{
-	return rl_irq_line(vm, level);
-}
-
-static int vm_stats_fd(void *obj, void *data, unsigned long arg)
-{
-	return rl_vm_stats_fd(obj);
-}
-
-static int vm_caps(struct rl_vm *vm, struct ringlet_caps *caps)
-{
-	return rl_vdev_caps(caps);
-}
-
-RL_IOC_FN(rl_set_memory_region)
-RL_IOC_FN(rl_get_dirty_log)
-RL_IOC_FN(rl_clear_dirty_log)
-RL_IOC_FN(rl_get_irqchip)
-RL_IOC_FN(rl_set_irqchip)
-RL_IOC_FN(rl_signal_msi)
-RL_IOC_FN(rl_irqfd)
-RL_IOC_FN(rl_ioeventfd)
-RL_IOC_FN(rl_get_pit)
-RL_IOC_FN(rl_set_pit)
-RL_IOC_FN(rl_get_clock)
-RL_IOC_FN(rl_set_clock)
-RL_IOC_FN(rl_coalesced_add)
-RL_IOC_FN(rl_coalesced_del)
-RL_IOC_FN(rl_set_msr_filter)
-RL_IOC_FN(vm_get_pit1)
-RL_IOC_FN(vm_set_pit1)
-RL_IOC_FN(rl_vdev_create)
-RL_IOC_FN(vm_caps)
-RL_IOC_FN(vm_irq_line)
-RL_IOC_FN(vm_enable_cap)
-RL_IOC_FN(vm_set_identity_map)
-RL_IOC_FN(vm_create_pit)
-
-static const struct rl_ioctl vm_ioctls[] = {
-	{ KVM_CHECK_EXTENSION, RL_IOC_RAW, vm_check_extension },
-	{ KVM_CREATE_VCPU, RL_IOC_RAW, vm_create_vcpu },
-	{ KVM_ENABLE_CAP, RL_IOC_IN, ioc_vm_enable_cap },
-	{ KVM_SET_USER_MEMORY_REGION, RL_IOC_IN, ioc_rl_set_memory_region },
-	{ KVM_GET_DIRTY_LOG, RL_IOC_IN, ioc_rl_get_dirty_log },
-	{ KVM_CLEAR_DIRTY_LOG, RL_IOC_IN, ioc_rl_clear_dirty_log },
-	{ KVM_SET_NR_MMU_PAGES, RL_IOC_RAW, vm_set_nr_mmu_pages },
-	{ KVM_GET_NR_MMU_PAGES, RL_IOC_RAW, vm_get_nr_mmu_pages },
-	{ KVM_REGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_add },
-	{ KVM_UNREGISTER_COALESCED_MMIO, RL_IOC_IN, ioc_rl_coalesced_del },
-	{ KVM_GET_STATS_FD, RL_IOC_RAW, vm_stats_fd },
-	{ KVM_SET_TSS_ADDR, RL_IOC_RAW, vm_set_tss_addr },
-	{ KVM_SET_IDENTITY_MAP_ADDR, RL_IOC_IN, ioc_vm_set_identity_map },
-	{ KVM_SET_BOOT_CPU_ID, RL_IOC_RAW, vm_set_boot_cpu },
-	{ KVM_CREATE_IRQCHIP, RL_IOC_RAW, vm_create_irqchip },
-	{ KVM_GET_IRQCHIP, RL_IOC_INOUT, ioc_rl_get_irqchip },
-	{ KVM_SET_IRQCHIP, RL_IOC_IN, ioc_rl_set_irqchip },
-	{ KVM_CREATE_PIT, RL_IOC_RAW, vm_create_pit1 },
-	{ KVM_CREATE_PIT2, RL_IOC_IN, ioc_vm_create_pit },
-	{ KVM_GET_PIT, RL_IOC_OUT, ioc_vm_get_pit1 },
-	{ KVM_SET_PIT, RL_IOC_IN, ioc_vm_set_pit1 },
-	{ KVM_GET_PIT2, RL_IOC_OUT, ioc_rl_get_pit },
-	{ KVM_SET_PIT2, RL_IOC_IN, ioc_rl_set_pit },
-	{ KVM_REINJECT_CONTROL, RL_IOC_RAW, vm_reinject_control },
-	{ KVM_SET_GSI_ROUTING, RL_IOC_RAW, vm_set_routing },
-	{ KVM_IRQ_LINE, RL_IOC_IN, ioc_vm_irq_line },
-	{ KVM_IRQ_LINE_STATUS, RL_IOC_INOUT, ioc_vm_irq_line },
-	{ KVM_SIGNAL_MSI, RL_IOC_IN, ioc_rl_signal_msi },
-	{ KVM_IRQFD, RL_IOC_IN, ioc_rl_irqfd },
-	{ KVM_IOEVENTFD, RL_IOC_IN, ioc_rl_ioeventfd },
-	{ KVM_X86_SET_MSR_FILTER, RL_IOC_IN, ioc_rl_set_msr_filter },
-	{ KVM_SET_TSC_KHZ, RL_IOC_RAW, vm_set_tsc_khz },
-	{ RINGLET_GET_CAPS, RL_IOC_OUT, ioc_vm_caps },
-	{ RINGLET_CREATE_DEVICE, RL_IOC_IN, ioc_rl_vdev_create },
-	{ KVM_GET_TSC_KHZ, RL_IOC_RAW, vm_get_tsc_khz },
-	{ KVM_GET_CLOCK, RL_IOC_OUT, ioc_rl_get_clock },
-	{ KVM_SET_CLOCK, RL_IOC_IN, ioc_rl_set_clock },
-};
+RL_IOCTL_TABLE(vm_ioctls, VM_IOCTLS);
 
 static long vm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {

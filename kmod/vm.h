@@ -71,19 +71,20 @@ struct rl_vm {
 	struct rl_irq irq;
 	struct rl_vm_clock clock;
 	bool dead;			/* [a] retired after a bug of ours */
-	u32 disabled_exits;		/* [l] KVM_X86_DISABLE_EXITS_* before the first vCPU */
-	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
 	struct rl_msr_filter __rcu *msr_filter;	/* [l] lock, SRCU to read; NULL: none */
-	u32 user_msr_reasons;		/* [l] KVM_MSR_EXIT_REASON_* */
-	bool hide_platform_info;	/* [l] KVM_CAP_MSR_PLATFORM_INFO */
-	u64 quirks_off;			/* [l] RL_QUIRKS that user space does without */
-	bool x2apic_32bit, x2apic_no_broadcast;	/* [l] KVM_CAP_X2APIC_API */
-	bool exception_payload;		/* [l] */
-	bool triple_fault_event;	/* [l] */
-	bool exit_on_emul_failure;	/* [l] at any privilege */
-	u32 user_hypercalls;		/* [l] KVM_CAP_EXIT_HYPERCALL */
-	u32 max_vcpu_id;		/* [l] KVM_CAP_MAX_VCPU_ID, 0: as announced */
-	s64 halt_poll_ns;		/* [l] KVM_CAP_HALT_POLL, -1: sched.c's parameter */
+	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
+	/* KVM_ENABLE_CAP's; [l] but read without it */
+	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_*, before the first vCPU */
+	u64 user_msr_reasons;		/* KVM_MSR_EXIT_REASON_* */
+	u64 platform_info;		/* guests may read MSR_PLATFORM_INFO */
+	u64 quirks_off;			/* RL_QUIRKS that user space does without */
+	u64 x2apic_api;			/* KVM_X2APIC_API_* */
+	u64 exception_payload;
+	u64 triple_fault_event;
+	u64 exit_on_emul_failure;	/* at any privilege */
+	u64 user_hypercalls;		/* BIT(KVM_HC_*) */
+	u64 max_vcpu_id;		/* 0: as announced */
+	u64 halt_poll_ns;		/* -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */
 	struct list_head vdevs;		/* [l] struct rl_vdev, virtio/ */
 	struct rl_vm_stats stat;
@@ -105,7 +106,7 @@ void rl_vm_get(struct rl_vm *vm);
 void rl_vm_put(struct rl_vm *vm);	/* may sleep */
 void rl_vm_retire(struct rl_vm *vm, const char *why);
 struct rl_vcpu *rl_vcpu_by_id(struct rl_vm *vm, u32 id);
-int rl_check_extension(struct rl_vm *vm, long ext);	/* @vm NULL: of the system */
+int rl_check_extension(struct rl_vm *vm, unsigned long ext);	/* @vm NULL: of the system */
 
 /* coalesced.c */
 int rl_coalesced_init(struct rl_vm *vm);

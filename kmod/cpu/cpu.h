@@ -146,7 +146,6 @@ int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomi
 struct kvm_device_attr;
 int rl_tsc_attr(struct rl_vcpu *vcpu, const struct kvm_device_attr *attr, unsigned int cmd);
 int rl_clock_init(void);
-static inline void rl_clock_exit(void) { }	/* nothing is registered anywhere */
 void rl_vm_clock_init(struct rl_vm *vm);
 void rl_vcpu_clock_init(struct rl_vcpu *vcpu);
 u64 rl_guest_tsc(struct rl_vcpu *vcpu, u64 host_tsc);

@@ -80,7 +80,7 @@ static int set_field_host(struct rl_vcpu *vcpu, struct msr_op *m)
 
 static int get_platform_info(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	return m->host || !vcpu->vm->hide_platform_info ? get_field(vcpu, m) : 1;
+	return m->host || vcpu->vm->platform_info ? get_field(vcpu, m) : 1;
 }
 
 static int get_value(struct rl_vcpu *vcpu, struct msr_op *m)

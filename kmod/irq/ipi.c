@@ -155,7 +155,8 @@ static bool lapic_matches(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 		return msg->shorthand == APIC_DEST_ALLINC || apic != msg->src;
 	lapic_ids(apic, &ids);
 	return rl_apic_match(&ids, msg->dest, msg->logical, msg->src,
-			     apic->vcpu->vm->x2apic_no_broadcast);
+			     apic->vcpu->vm->x2apic_api &
+			     KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
 }
 
 static bool ask_everybody(struct rl_vm *vm, const struct rl_apic_msg *msg)

@@ -60,7 +60,7 @@ static inline bool rl_irqchip_full(const struct rl_irq *irq)
 }
 
 /* ioctls; arguments are in kernel memory already; errors as KVM's */
-int rl_irq_init(struct rl_vm *vm);		/* at VM creation */
+void rl_irq_init(struct rl_vm *vm);		/* at VM creation */
 /* Closing of the VM fd: irqfds off. Again at the VM's end, before the vCPUs go: timers off. */
 void rl_irq_stop(struct rl_vm *vm);
 void rl_irq_destroy(struct rl_vm *vm);		/* last reference */
@@ -73,9 +73,10 @@ int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);	/* vCPUs reached
 int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);
 int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
 /* vm->lock held; EEXIST, ENOSPC, ENOMEM. Without an irqchip its ticks go nowhere. */
-int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg);
-int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st);	/* these three: ENXIO */
-int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st);
+int rl_create_pit(struct rl_vm *vm, u32 flags);
+/* These three: ENXIO. @flags may be NULL. */
+int rl_get_pit(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *flags);
+int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_channel_state *ch, u32 flags);
 int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl);
 
 /*

@@ -10,12 +10,11 @@
 
 #include "irq_priv.h"
 
-int rl_irq_init(struct rl_vm *vm)
+void rl_irq_init(struct rl_vm *vm)
 {
 	mutex_init(&vm->irq.lock);
 	atomic_set(&vm->irq.nmi_lvt0, 0);
 	rl_irqfd_init(vm);
-	return 0;
 }
 
 /**

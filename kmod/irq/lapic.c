@@ -754,7 +754,7 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	rl_lapic_timer_fired(vcpu);
 	memcpy(s->regs, apic->regs, sizeof(s->regs));
 	*(u32 *)(s->regs + APIC_TMCCT) = rl_lapic_timer_count(apic);
-	if (lapic_is_x2apic(apic) && !vcpu->vm->x2apic_32bit)
+	if (lapic_is_x2apic(apic) && !(vcpu->vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS))
 		*(u32 *)(s->regs + APIC_ID) <<= 24;
 	return 0;
 }
@@ -766,7 +766,7 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 
 	if (!apic)
 		return -EINVAL;
-	if (lapic_is_x2apic(apic) && vcpu->vm->x2apic_32bit &&
+	if (lapic_is_x2apic(apic) && vcpu->vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS &&
 	    *(u32 *)(s->regs + APIC_ID) != vcpu->id)
 		return -EINVAL;
 

@@ -366,23 +366,23 @@ static const struct rl_bus_dev_ops pit_ops = {
 
 /* ioctls */
 
-int rl_get_pit(struct rl_vm *vm, struct kvm_pit_state2 *st)
+int rl_get_pit(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *flags_out)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
 	unsigned long flags;
 
 	if (!pit)
 		return -ENXIO;
-	memset(st, 0, sizeof(*st));
 	spin_lock_irqsave(&pit->lock, flags);
-	memcpy(st->channels, pit->ch, sizeof(st->channels));
-	st->flags = pit->flags;
+	memcpy(ch, pit->ch, sizeof(pit->ch));
+	if (flags_out)
+		*flags_out = pit->flags;
 	spin_unlock_irqrestore(&pit->lock, flags);
 	return 0;
 }
 
 /* Channels start from their initial counts. */
-int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st)
+int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_channel_state *ch, u32 new_flags)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
 	unsigned long flags;
@@ -391,8 +391,8 @@ int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_state2 *st)
 	if (!pit)
 		return -ENXIO;
 	spin_lock_irqsave(&pit->lock, flags);
-	memcpy(pit->ch, st->channels, sizeof(pit->ch));
-	pit->flags = st->flags & (KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON);
+	memcpy(pit->ch, ch, sizeof(pit->ch));
+	pit->flags = new_flags & (KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON);
 	for (i = 0; i < 3; i++)
 		pit_load(pit, i, min_t(u32, pit->ch[i].count, 0x10000));
 	spin_unlock_irqrestore(&pit->lock, flags);
@@ -415,7 +415,7 @@ int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl
 	return 0;
 }
 
-int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
+int rl_create_pit(struct rl_vm *vm, u32 flags)
 {
 	struct rl_pit *pit;
 	int i, r;
@@ -439,7 +439,7 @@ int rl_create_pit(struct rl_vm *vm, const struct kvm_pit_config *cfg)
 	}
 	mutex_lock(&vm->slots_lock);
 	r = rl_bus_add(vm, RL_BUS_PIO, PIT_PORT, 4, &pit->dev);
-	if (!r && cfg->flags & KVM_PIT_SPEAKER_DUMMY) {
+	if (!r && flags & KVM_PIT_SPEAKER_DUMMY) {
 		r = rl_bus_add(vm, RL_BUS_PIO, PIT_SPEAKER, 1, &pit->dev);
 		if (r)
 			rl_bus_del(vm, RL_BUS_PIO, &pit->dev);

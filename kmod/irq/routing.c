@@ -44,7 +44,7 @@ static int send_msi(struct rl_vm *vm, u32 addr_lo, u32 addr_hi, u32 data)
 	};
 
 	/* KVM_CAP_X2APIC_API: the upper 24 bits of the id are in the upper address. */
-	if (vm->x2apic_32bit)
+	if (vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS)
 		msg.dest |= addr_hi & ~0xffu;
 	rl_trace(msi, vm, msg.dest, msg.logical, msg.mode, msg.vector);
 	return rl_apic_deliver(vm, &msg);
@@ -52,7 +52,7 @@ static int send_msi(struct rl_vm *vm, u32 addr_lo, u32 addr_hi, u32 data)
 
 static bool msi_invalid(struct rl_vm *vm, u32 addr_hi)
 {
-	return vm->x2apic_32bit && addr_hi & 0xff;
+	return vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS && addr_hi & 0xff;
 }
 
 int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)

@@ -153,5 +153,6 @@ int rl_notifier_register(struct rl_vm *vm)
  */
 void rl_notifier_unregister(struct rl_vm *vm)
 {
-	mmu_notifier_unregister(&vm->notifier, vm->mm);
+	if (vm->notifier.mm)
+		mmu_notifier_unregister(&vm->notifier, vm->mm);
 }

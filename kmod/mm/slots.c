@@ -456,7 +456,7 @@ void rl_slots_destroy(struct rl_vm *vm)
 	struct rl_memslots *slots = rcu_dereference_protected(vm->slots, true);
 	int i;
 
-	for (i = 0; i < slots->nr; i++) {
+	for (i = 0; slots && i < slots->nr; i++) {
 		kvfree(slots->slot[i]->dirty_bitmap);
 		kfree(slots->slot[i]);
 	}

@@ -366,6 +366,8 @@ void rl_mmu_destroy(struct rl_vm *vm)
 {
 	struct rl_mmu *mmu = &vm->mmu;
 
+	if (!mmu->root)
+		return;
 	spin_lock(&mmu->lock);
 	table_removed(vm, 0, mmu->levels, mmu->root);
 	free_zapped(mmu);

@@ -319,19 +319,12 @@ static void vdev_stop_locked(struct rl_vdev *dev, bool dead)
 	dev->bad_queue = 0;
 }
 
-static int vdev_stop(void *obj, void *data, unsigned long arg)
+static int vdev_stop(struct rl_vdev *dev)
 {
-	struct rl_vdev *dev = obj;
-
 	mutex_lock(&dev->lock);
 	vdev_stop_locked(dev, false);
 	mutex_unlock(&dev->lock);
 	return 0;
-}
-
-static int vdev_start_ioctl(void *obj, void *data, unsigned long arg)
-{
-	return vdev_start(obj);
 }
 
 static int vdev_get_status(struct rl_vdev *dev, struct ringlet_status *st)
@@ -361,9 +354,8 @@ static int vdev_get_stats(struct rl_vdev *dev, struct ringlet_queue_stats *stats
 	return 0;
 }
 
-static int vdev_kick(void *obj, void *data, unsigned long n)
+static int vdev_kick(struct rl_vdev *dev, unsigned long n)
 {
-	struct rl_vdev *dev = obj;
 	struct rl_vq *vq = vdev_vq(dev, n);
 
 	if (!vq)
@@ -377,29 +369,21 @@ static int vdev_kick(void *obj, void *data, unsigned long n)
 
 /* The descriptor */
 
-RL_IOC_FN(vdev_set_features)
-RL_IOC_FN(vdev_set_queue)
-RL_IOC_FN(vdev_set_doorbell)
-RL_IOC_FN(vdev_set_irq)
-RL_IOC_FN(vdev_get_state)
-RL_IOC_FN(vdev_set_state)
-RL_IOC_FN(vdev_get_status)
-RL_IOC_FN(vdev_get_stats)
+#define VDEV_IOCTLS(X)							\
+	X(RINGLET_DEV_SET_FEATURES, IN, vdev_set_features(dev, data))	\
+	X(RINGLET_DEV_SET_QUEUE, IN, vdev_set_queue(dev, data))		\
+	X(RINGLET_DEV_SET_DOORBELL, IN, vdev_set_doorbell(dev, data))	\
+	X(RINGLET_DEV_SET_IRQ, IN, vdev_set_irq(dev, data))		\
+	X(RINGLET_DEV_START, RAW, vdev_start(dev))			\
+	X(RINGLET_DEV_STOP, RAW, vdev_stop(dev))			\
+	X(RINGLET_DEV_GET_STATE, INOUT, vdev_get_state(dev, data))	\
+	X(RINGLET_DEV_SET_STATE, IN, vdev_set_state(dev, data))		\
+	X(RINGLET_DEV_GET_STATUS, OUT, vdev_get_status(dev, data))	\
+	X(RINGLET_DEV_GET_STATS, INOUT, vdev_get_stats(dev, data))	\
+	X(RINGLET_DEV_KICK, RAW, vdev_kick(dev, arg))			\
+	X(RINGLET_DEV_WORK, RAW, rl_vdev_work(dev))
 
-static const struct rl_ioctl vdev_ioctls[] = {
-	{ RINGLET_DEV_SET_FEATURES, RL_IOC_IN, ioc_vdev_set_features },
-	{ RINGLET_DEV_SET_QUEUE, RL_IOC_IN, ioc_vdev_set_queue },
-	{ RINGLET_DEV_SET_DOORBELL, RL_IOC_IN, ioc_vdev_set_doorbell },
-	{ RINGLET_DEV_SET_IRQ, RL_IOC_IN, ioc_vdev_set_irq },
-	{ RINGLET_DEV_START, RL_IOC_RAW, vdev_start_ioctl },
-	{ RINGLET_DEV_STOP, RL_IOC_RAW, vdev_stop },
-	{ RINGLET_DEV_GET_STATE, RL_IOC_INOUT, ioc_vdev_get_state },
-	{ RINGLET_DEV_SET_STATE, RL_IOC_IN, ioc_vdev_set_state },
-	{ RINGLET_DEV_GET_STATUS, RL_IOC_OUT, ioc_vdev_get_status },
-	{ RINGLET_DEV_GET_STATS, RL_IOC_INOUT, ioc_vdev_get_stats },
-	{ RINGLET_DEV_KICK, RL_IOC_RAW, vdev_kick },
-	{ RINGLET_DEV_WORK, RL_IOC_RAW, rl_vdev_work },
-};
+RL_IOCTL_TABLE(vdev_ioctls, VDEV_IOCTLS);
 
 static long vdev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {

@@ -323,9 +323,8 @@ static void vq_work(struct rl_vq *vq, struct iovec *iov)
 		rl_vq_defer(vq);
 }
 
-int rl_vdev_work(void *obj, void *data, unsigned long arg)
+int rl_vdev_work(struct rl_vdev *dev)
 {
-	struct rl_vdev *dev = obj;
 	struct iovec *iov;
 	u64 poll_ns = 0;
 	unsigned int n;

@@ -102,7 +102,7 @@ struct rl_vdev {
 int rl_vdev_caps(struct ringlet_caps *caps);
 int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args);
 /* queue.c */
-int rl_vdev_work(void *obj, void *data, unsigned long arg);	/* RINGLET_DEV_WORK */
+int rl_vdev_work(struct rl_vdev *dev);	/* RINGLET_DEV_WORK */
 /* Look at the queue now, or have its present holder do so. Owner's mm, may sleep. */
 void rl_vq_serve(struct rl_vq *vq);
 /* Let go of @vq->lock, under which the queue may have been kicked. */
