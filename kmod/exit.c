@@ -369,34 +369,6 @@ static int exit_msr(struct rl_vcpu *vcpu)
 	return RL_RESUME;
 }
 
-static int cr_write(struct rl_vcpu *vcpu, int cr, unsigned long val)
-{
-	switch (cr) {
-	case 0:
-		return rl_set_cr0(vcpu, val);
-	case 3:
-		return rl_set_cr3(vcpu, val);
-	case 4:
-		return rl_set_cr4(vcpu, val);
-	default:
-		return rl_set_cr8(vcpu, val);
-	}
-}
-
-static unsigned long cr_read(struct rl_vcpu *vcpu, int cr)
-{
-	switch (cr) {
-	case 0:
-		return rl_cr0_read(vcpu);
-	case 3:
-		return rl_cr3_read(vcpu);
-	case 4:
-		return rl_cr4_read(vcpu);
-	default:
-		return rl_get_cr8(vcpu);
-	}
-}
-
 static int exit_cr(struct rl_vcpu *vcpu)
 {
 	int cr = vcpu->exit.cr.cr, gpr = vcpu->exit.cr.gpr;
@@ -407,13 +379,13 @@ static int exit_cr(struct rl_vcpu *vcpu)
 	if (!vcpu->exit.cr.decoded) {
 		r = rl_emulate(vcpu);
 	} else if (!vcpu->exit.cr.write) {
-		rl_gpr_write(vcpu, gpr, cr_read(vcpu, cr));
+		rl_gpr_write(vcpu, gpr, rl_get_cr(vcpu, cr));
 		r = skip(vcpu);
 	} else {
 		val = rl_gpr_read(vcpu, gpr);
 		if (!rl_is_64bit_code(vcpu))
 			val = (u32)val;
-		if (cr_write(vcpu, cr, val)) {
+		if (rl_set_cr(vcpu, cr, val)) {
 			RL_GP(vcpu);
 			return RL_RESUME;
 		}
@@ -715,7 +687,6 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_WBINVD]	= skip,
 	[RL_EXIT_XSETBV]	= exit_xsetbv,
 	[RL_EXIT_RDPMC]		= exit_rdpmc,
-	[RL_EXIT_RDTSC]		= rl_emulate,
 	[RL_EXIT_TASK_SWITCH]	= rl_task_switch,
 	[RL_EXIT_UNDEFINED]	= exit_undefined,
 	[RL_EXIT_APIC_WRITE]	= exit_apic_write,

@@ -36,8 +36,6 @@
 	X(WBINVD, "wbinvd")						\
 	X(XSETBV, "xsetbv")						\
 	X(RDPMC, "rdpmc")						\
-	/* also RDTSCP */						\
-	X(RDTSC, "rdtsc")						\
 	X(TASK_SWITCH, "task-switch")					\
 	/* an instruction the guest's CPU lacks: #UD */			\
 	X(UNDEFINED, "undefined")					\

@@ -253,54 +253,45 @@ static u32 first_item(const void *buf, unsigned int size)
 	return val;
 }
 
-static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size, void *buf,
+static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size,
 				 unsigned int count)
 {
 	struct rl_insn *in = to_insn(e);
 	struct rl_vcpu *vcpu = in->vcpu;
 	unsigned int i;
 
-	if (in->pio_in_done && vcpu->pio.port == port && vcpu->pio.size == size) {
-		/* @buf is the page itself for INS; its content is the user's, read once here. */
-		count = min(count, vcpu->pio.count);
-		if (buf != vcpu->pio_data)
-			memcpy(buf, vcpu->pio_data, size * count);
-		rl_trace(pio, vcpu, false, port, size, count, first_item(buf, size));
-		return RL_EMUL_OK;
+	if (!in->pio_in_done || vcpu->pio.port != port || vcpu->pio.size != size ||
+	    vcpu->pio.count < count) {
+		for (i = 0; i < count; i++)
+			if (rl_bus_read(vcpu, RL_BUS_PIO, port, size, e->io_page + i * size))
+				break;
+		/* Served by the kernel: a device there takes all of them. */
+		if (i < count) {
+			rl_pio_user(vcpu, port, size, true, count);
+			in->pio_in = true;
+			return RL_EMUL_USER;
+		}
 	}
-	for (i = 0; i < count; i++) {
-		if (rl_bus_read(vcpu, RL_BUS_PIO, port, size, buf + i * size))
-			break;
-	}
-	/* Served by the kernel: a device there takes all of them. */
-	if (i == count) {
-		rl_trace(pio, vcpu, false, port, size, count, first_item(buf, size));
-		return RL_EMUL_OK;
-	}
-	rl_pio_user(vcpu, port, size, true, count);
-	in->pio_in = true;
-	return RL_EMUL_USER;
+	rl_trace(pio, vcpu, false, port, size, count, first_item(e->io_page, size));
+	return RL_EMUL_OK;
 }
 
 static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size,
-				  const void *buf, unsigned int count)
+				  unsigned int count)
 {
 	struct rl_insn *in = to_insn(e);
 	struct rl_vcpu *vcpu = in->vcpu;
 	unsigned int i;
 
-	rl_trace(pio, vcpu, true, port, size, count, first_item(buf, size));
-	for (i = 0; i < count; i++) {
-		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, buf + i * size))
+	rl_trace(pio, vcpu, true, port, size, count, first_item(e->io_page, size));
+	for (i = 0; i < count; i++)
+		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, e->io_page + i * size))
 			break;
+	if (i < count) {
+		rl_pio_user(vcpu, port, size, false, count);
+		in->pio_out = true;
+		e->stop = true;
 	}
-	if (i == count)
-		return RL_EMUL_OK;
-	if (buf != vcpu->pio_data)
-		memcpy(vcpu->pio_data, buf, size * count);
-	rl_pio_user(vcpu, port, size, false, count);
-	in->pio_out = true;
-	e->stop = true;
 	return RL_EMUL_OK;
 }
 
@@ -338,62 +329,20 @@ static void op_get_dtable(struct rl_emul *e, bool idt, struct rl_dtable *out)
 	out->limit = dt.limit;
 }
 
-static void op_set_dtable(struct rl_emul *e, bool idt, const struct rl_dtable *val)
-{
-	struct kvm_dtable dt = { .base = val->base, .limit = val->limit };
-
-	rl_ops->set_dt(to_vcpu(e), &dt, idt);
-}
-
 static u64 op_get_cr(struct rl_emul *e, unsigned int nr)
 {
-	struct rl_vcpu *vcpu = to_vcpu(e);
-
-	switch (nr) {
-	case 0:
-		return rl_cr0_read(vcpu);
-	case 2:
-		return vcpu->cr2;
-	case 3:
-		return rl_cr3_read(vcpu);
-	case 4:
-		return rl_cr4_read(vcpu);
-	default:
-		return rl_get_cr8(vcpu);
-	}
-}
-
-static enum rl_emul_result gp_if(struct rl_emul *e, int failed)
-{
-	return failed ? rl_emul_fault_code(e, X86_TRAP_GP, 0) : RL_EMUL_OK;
+	return rl_get_cr(to_vcpu(e), nr);
 }
 
 static enum rl_emul_result op_set_cr(struct rl_emul *e, unsigned int nr, u64 val)
 {
 	struct rl_vcpu *vcpu = to_vcpu(e);
-	enum rl_emul_result r = RL_EMUL_OK;
+	int failed = rl_set_cr(vcpu, nr, val);
 
-	switch (nr) {
-	case 0:
-		r = gp_if(e, rl_set_cr0(vcpu, val));
-		break;
-	case 2:
-		vcpu->cr2 = val;
-		break;
-	case 3:
-		r = gp_if(e, rl_set_cr3(vcpu, val));
-		break;
-	case 4:
-		r = gp_if(e, rl_set_cr4(vcpu, val));
-		break;
-	default:
-		r = gp_if(e, rl_set_cr8(vcpu, val));
-		break;
-	}
 	e->cr0 = rl_cr0_read(vcpu);
 	e->cr4 = rl_cr4_read(vcpu);
 	e->efer = vcpu->efer;
-	return r;
+	return failed ? rl_emul_fault_code(e, X86_TRAP_GP, 0) : RL_EMUL_OK;
 }
 
 /* @vector as rl_get_dr() says; the cause of #DB is noted when it is queued. */
@@ -412,69 +361,6 @@ static enum rl_emul_result op_get_dr(struct rl_emul *e, unsigned int nr, u64 *va
 static enum rl_emul_result op_set_dr(struct rl_emul *e, unsigned int nr, u64 val)
 {
 	return dr_fault(e, rl_set_dr(to_vcpu(e), nr, val));
-}
-
-static enum rl_emul_result op_rdmsr(struct rl_emul *e, u32 index, u64 *val)
-{
-	struct rl_vcpu *vcpu = to_vcpu(e);
-
-	return gp_if(e, !rl_msr_allowed(vcpu, index, false) ||
-			rl_msr_get(vcpu, index, val, false));
-}
-
-static enum rl_emul_result op_wrmsr(struct rl_emul *e, u32 index, u64 val)
-{
-	struct rl_vcpu *vcpu = to_vcpu(e);
-	enum rl_emul_result r = gp_if(e, !rl_msr_allowed(vcpu, index, true) ||
-					   rl_msr_set(vcpu, index, val, false));
-
-	e->efer = vcpu->efer;
-	return r;
-}
-
-static enum rl_emul_result op_misc(struct rl_emul *e, enum rl_emul_misc what, u64 arg)
-{
-	struct rl_vcpu *vcpu = to_vcpu(e);
-	u32 eax, ebx, ecx, edx;
-	u64 tsc;
-
-	switch (what) {
-	case RL_MISC_WBINVD:
-	case RL_MISC_INVD:
-	case RL_MISC_PAUSE:
-		return RL_EMUL_OK;
-	case RL_MISC_INVLPG:
-		rl_request(vcpu, RL_REQ_TLB_FLUSH);
-		return RL_EMUL_OK;
-	case RL_MISC_CPUID:
-		eax = vcpu->regs[RL_RAX];
-		ecx = vcpu->regs[RL_RCX];
-		rl_cpuid_exec(vcpu, &eax, &ebx, &ecx, &edx);
-		vcpu->regs[RL_RAX] = eax;
-		vcpu->regs[RL_RBX] = ebx;
-		vcpu->regs[RL_RCX] = ecx;
-		vcpu->regs[RL_RDX] = edx;
-		return RL_EMUL_OK;
-	case RL_MISC_RDTSCP:
-		vcpu->regs[RL_RCX] = (u32)vcpu->tsc_aux;
-		fallthrough;
-	case RL_MISC_RDTSC:
-		tsc = rl_guest_tsc(vcpu, rdtsc());
-		vcpu->regs[RL_RAX] = (u32)tsc;
-		vcpu->regs[RL_RDX] = tsc >> 32;
-		return RL_EMUL_OK;
-	case RL_MISC_HLT:
-		if (!vcpu->lapic)
-			return RL_EMUL_UNHANDLED;
-		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_HALTED);
-		return RL_EMUL_OK;
-	case RL_MISC_RDPMC:
-		return rl_emul_fault_code(e, X86_TRAP_GP, 0);
-	case RL_MISC_XSETBV:
-		return gp_if(e, (u32)vcpu->regs[RL_RCX] || rl_set_xcr0(vcpu, rl_edx_eax(vcpu)));
-	default:
-		return RL_EMUL_UNHANDLED;
-	}
 }
 
 static void op_xmm_read(struct rl_emul *e, unsigned int nr, void *buf)
@@ -496,14 +382,10 @@ const struct rl_emul_ops rl_insn_ops = {
 	.get_seg = op_get_seg,
 	.set_seg = op_set_seg,
 	.get_dtable = op_get_dtable,
-	.set_dtable = op_set_dtable,
 	.get_cr = op_get_cr,
 	.set_cr = op_set_cr,
 	.get_dr = op_get_dr,
 	.set_dr = op_set_dr,
-	.rdmsr = op_rdmsr,
-	.wrmsr = op_wrmsr,
-	.misc = op_misc,
 	.xmm_read = op_xmm_read,
 	.xmm_write = op_xmm_write,
 };

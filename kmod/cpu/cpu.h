@@ -62,9 +62,8 @@ int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_
 
 /* regs.c: the architecture's consistency rules and the register ioctls */
 /* As the guest's own MOV to CRn: 0, or 1 for #GP. */
-int rl_set_cr0(struct rl_vcpu *vcpu, u64 cr0);
-int rl_set_cr3(struct rl_vcpu *vcpu, u64 cr3);
-int rl_set_cr4(struct rl_vcpu *vcpu, u64 cr4);
+int rl_set_cr(struct rl_vcpu *vcpu, unsigned int nr, u64 val);
+u64 rl_get_cr(struct rl_vcpu *vcpu, unsigned int nr);
 int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 u64 rl_get_cr8(struct rl_vcpu *vcpu);
 int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host);

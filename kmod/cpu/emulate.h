@@ -68,14 +68,6 @@ enum rl_emul_mode { RL_MODE_REAL, RL_MODE_VM86, RL_MODE_PROT16, RL_MODE_PROT32, 
 #define RL_EMUL_FETCH	2
 #define RL_EMUL_SUPER	4	/* implicit supervisor access: descriptor tables and TSS */
 
-/* Instructions that are only checked here (encoding, privilege) and executed by ops->misc(). */
-enum rl_emul_misc {
-	RL_MISC_HLT, RL_MISC_WBINVD, RL_MISC_INVD, RL_MISC_CPUID, RL_MISC_RDTSC, RL_MISC_RDTSCP,
-	RL_MISC_RDPMC, RL_MISC_XGETBV, RL_MISC_XSETBV, RL_MISC_PAUSE,
-	RL_MISC_INVLPG,		/* arg: linear address */
-	RL_MISC_HYPERCALL,	/* VMCALL or VMMCALL */
-};
-
 /*
  * How the emulator reaches the rest of the guest. Every operation must be there. One that returns
  * RL_EMUL_FAULT has filled @fault, by rl_emul_fault() or itself. The void ones cannot fail.
@@ -99,31 +91,21 @@ struct rl_emul_ops {
 	enum rl_emul_result (*cmpxchg)(struct rl_emul *e, u64 linear, const void *old,
 				       const void *new, unsigned int len, bool *ok);
 
-	/*
-	 * Port access, permission already checked: @count items of @size bytes, more than one only
-	 * from INS and OUTS, whose @buf is @io_page.
-	 */
-	enum rl_emul_result (*in)(struct rl_emul *e, u16 port, unsigned int size, void *buf,
+	/* INS and OUTS, permission already checked: @count items of @size bytes in @io_page */
+	enum rl_emul_result (*in)(struct rl_emul *e, u16 port, unsigned int size,
 				  unsigned int count);
 	enum rl_emul_result (*out)(struct rl_emul *e, u16 port, unsigned int size,
-				   const void *buf, unsigned int count);
+				   unsigned int count);
 
 	void (*get_seg)(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out);
 	void (*set_seg)(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val);
 	void (*get_dtable)(struct rl_emul *e, bool idt, struct rl_dtable *out);
-	void (*set_dtable)(struct rl_emul *e, bool idt, const struct rl_dtable *val);
 
 	/* Numbers that do not exist were refused before; the operation judges values (#GP). */
 	u64 (*get_cr)(struct rl_emul *e, unsigned int nr);
 	enum rl_emul_result (*set_cr)(struct rl_emul *e, unsigned int nr, u64 val);
 	enum rl_emul_result (*get_dr)(struct rl_emul *e, unsigned int nr, u64 *val);
 	enum rl_emul_result (*set_dr)(struct rl_emul *e, unsigned int nr, u64 val);
-	enum rl_emul_result (*rdmsr)(struct rl_emul *e, u32 index, u64 *val);
-	enum rl_emul_result (*wrmsr)(struct rl_emul *e, u32 index, u64 val);
-
-	/* Has its operands and leaves its results in @regs; the emulator then moves RIP. */
-	enum rl_emul_result (*misc)(struct rl_emul *e, enum rl_emul_misc what, u64 arg);
-
 	/* The guest's XMM registers, 16 bytes; what lies above bit 127 stays as it is. */
 	void (*xmm_read)(struct rl_emul *e, unsigned int nr, void *buf);
 	void (*xmm_write)(struct rl_emul *e, unsigned int nr, const void *buf);
@@ -137,7 +119,6 @@ struct rl_emul_fault {
 };
 
 /* e->shadow: interrupts are blocked for the one instruction that follows */
-#define RL_SHADOW_STI		1
 #define RL_SHADOW_MOV_SS	2
 
 #define RL_INSN_MAX		15
@@ -161,7 +142,7 @@ struct rl_emul {
 	/* Results, valid after RL_EMUL_OK */
 	u8 insn_len;		/* also after rl_emul_decode() */
 	bool single_step;	/* TF was set: the instruction ends with a #DB trap */
-	u8 shadow;		/* RL_SHADOW_*; any other shadow is over */
+	u8 shadow;		/* RL_SHADOW_MOV_SS; any other shadow is over */
 	bool stop;		/* set by an operation: return after this string item */
 	struct rl_emul_fault fault;	/* valid after RL_EMUL_FAULT */
 
@@ -187,11 +168,10 @@ struct rl_emul {
 	u8 size;		/* of the operands: @opsize, or 1 */
 	u8 base, index, scale;	/* of the address; RL_NO_GPR: none */
 	u64 disp;
-	struct rl_emul_store {	/* what rl_emul_decode_store() saw last */
-		u64 code[2];
-		u64 disp, imm;
-		u8 mode, len, size, reg, base, index, scale, adsize, ea_seg;
-	} last;
+	/* The last instruction was a store, and all above is still what these bytes mean. */
+	bool store_known;
+	u8 store_mode;
+	u64 store_code[2];
 };
 
 /**

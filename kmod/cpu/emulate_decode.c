@@ -3,16 +3,147 @@
  * Instruction emulator: from bytes at RIP to a handler and its operands, and the frame around every
  * instruction.
  *
- * Owns:    the decoded instruction in struct rl_emul; the order of an instruction's steps: decode,
- *          checks, reads, execution, RIP.
+ * Owns:    the opcode tables; the decoded instruction in struct rl_emul; the order of an
+ *          instruction's steps: decode, checks, reads, execution, RIP.
  * Touches: guest code and operands through struct rl_emul_ops.
  * Locks:   none.
- * Manuals: SDM Vol 2 "Instruction Format".
+ * Manuals: SDM Vol 2 "Instruction Format", "Opcode Map"; APM Vol 3.
  *
  * This is the hot path of MMIO: a plain MOV takes about 200 instructions from here to its write.
  */
 #include "emulate_priv.h"
-#include "emulate_table.h"
+
+#define X(name, f)	{ .exec = rl_em_##name, .flags = (f) }
+#define G(table, f)	{ .group = table, .flags = (f) | OP_GROUP | OP_MODRM }
+#define P		{ .flags = OP_PREFIX }
+#define LENGTH(f)	X(unhandled, f)		/* what rl_emul_decode() is asked about */
+
+#define B		OP_BYTE
+#define M		OP_MODRM
+#define RM		(OP_MODRM | DST_RM)
+#define RM_R		(OP_MODRM | DST_RM | SRC_REG)
+#define R_RM		(OP_MODRM | DST_REG | SRC_RM)
+#define RM_R_MOV	(RM_R | OP_MOV)
+#define R_RM_MOV	(R_RM | OP_MOV)
+#define MEM		OP_MEM
+#define SRC8		OP_SRC8
+#define SRC16		OP_SRC16
+#define L		OP_LOCK
+#define MOV		OP_MOV
+#define RO		OP_RO
+#define D64		OP_D64
+#define F64		OP_F64
+#define PRIV		OP_PRIV
+
+/* An operation on memory and a register, by direction and size */
+#define ALU(nr, f)									\
+	[nr] = X(alu, B | RM_R | (f)), X(alu, RM_R | (f)),				\
+	X(alu, B | R_RM | ((f) & RO)), X(alu, R_RM | ((f) & RO))
+/* An opcode for bytes and the next one for what is wider */
+#define BV(nr, name, f)									\
+	[nr] = X(name, B | (f)), X(name, f)
+
+static const struct rl_opcode group1[8] = {
+	[0 ... 6] = X(alu, L), [7] = X(alu, RO),
+};
+
+static const struct rl_opcode group1a[8] = { X(pop, RM | MOV | D64) };
+
+static const struct rl_opcode group2[8] = { [0 ... 7] = X(shift, RM) };
+
+static const struct rl_opcode group3[8] = {
+	[0 ... 1] = X(test, RM | RO | SRC_IMM | IMM_Z),
+	[2 ... 3] = X(group3, RM | L), [4 ... 7] = X(group3, RM | RO),
+};
+
+static const struct rl_opcode group4[8] = { [0 ... 1] = X(incdec, RM | L) };
+
+static const struct rl_opcode group5[8] = {
+	[0 ... 1] = X(incdec, RM | L), [2] = X(jump_rm, SRC_RM | F64),
+	[4] = X(jump_rm, SRC_RM | F64), [6] = X(push, SRC_RM | D64),
+};
+
+/* VMMCALL, XSETBV, MWAIT and the like are the others, with a register in ModRM.rm. */
+static const struct rl_opcode group7[8] = {
+	[0 ... 3] = LENGTH(0), [4] = X(smsw, RM | MOV | OP_DST16),
+	[6] = X(lmsw, SRC_RM | SRC16 | PRIV), [7] = LENGTH(0),
+};
+
+static const struct rl_opcode group8[8] = { [4] = X(bt, RO), [5 ... 7] = X(bt, L) };
+
+static const struct rl_opcode group9[8] = { [1] = X(cmpxchg8b, MEM | L) };
+
+static const struct rl_opcode group11[8] = { X(mov, RM | MOV | SRC_IMM) };
+
+/* CLFLUSH reads, as far as a second-stage fault goes. */
+static const struct rl_opcode group15[8] = { [7] = X(nop, MEM) };
+
+/*
+ * What can fault on a device, exits by itself, or exits and is stepped over. The rest has no row:
+ * register to register, code, and system instructions that the CPU does without us; also not
+ * emulated are far transfers, x87, MMX and whatever has a VEX prefix.
+ */
+static const struct rl_opcode opcodes[256] = {
+	ALU(0x00, L), ALU(0x08, L), ALU(0x10, L), ALU(0x18, L), ALU(0x20, L), ALU(0x28, L),
+	ALU(0x30, L), ALU(0x38, RO),
+	[0x0f] = P, [0x26] = P, [0x2e] = P, [0x36] = P, [0x3e] = P, [0x64 ... 0x67] = P,
+	[0x40 ... 0x4f] = P,	/* REX in 64-bit mode */
+	[0x50 ... 0x57] = X(push, SRC_REG | D64), [0x58 ... 0x5f] = X(pop, DST_OPREG | MOV | D64),
+	[0x63] = X(movsx, R_RM_MOV | OP_SRC32),
+	[0x68] = X(push, SRC_IMM | IMM_Z | D64), X(imul, R_RM_MOV | IMM_Z),
+		 X(push, SRC_IMM | IMM_B | D64), X(imul, R_RM_MOV | IMM_B),
+	BV(0x6c, ins, 0), BV(0x6e, outs, 0),
+	[0x80] = G(group1, B | RM | SRC_IMM | IMM_Z), G(group1, RM | SRC_IMM | IMM_Z),
+	[0x83] = G(group1, RM | SRC_IMM | IMM_B),
+	BV(0x84, test, RM_R | RO), BV(0x86, xchg, RM_R | L),
+	BV(0x88, mov, RM_R_MOV), BV(0x8a, mov, R_RM_MOV),
+	[0x8c] = X(mov_from_seg, RM | MOV | OP_DST16),
+	[0x8e] = X(mov_to_seg, M | SRC_RM | SRC16), G(group1a, 0),
+	[0x90] = LENGTH(0),	/* PAUSE */
+	BV(0xa0, mov, DST_ACC | SRC_RM | MOV | IMM_MOFFS),
+	BV(0xa2, mov, DST_RM | SRC_ACC | MOV | IMM_MOFFS),
+	BV(0xa4, string, 0), BV(0xa6, string, 0), BV(0xaa, string, 0), BV(0xac, string, 0),
+	BV(0xae, string, 0),
+	[0xc0] = G(group2, B | SRC_IMM | IMM_B), G(group2, SRC_IMM | IMM_B),
+	[0xc4] = X(lds, M | MEM), X(lds, M | MEM), G(group11, B | IMM_Z), G(group11, IMM_Z),
+	[0xcc] = LENGTH(0), [0xce] = LENGTH(0),
+	[0xd0] = G(group2, B | SRC_ONE), G(group2, SRC_ONE),
+		 G(group2, B | SRC_CL), G(group2, SRC_CL),
+	[0xd7] = X(xlat, 0),
+	[0xf0] = P, [0xf2] = P, P, LENGTH(0),
+	[0xf6] = G(group3, B), G(group3, 0), [0xfe] = G(group4, B), G(group5, 0),
+};
+
+static const struct rl_opcode opcodes_0f[256] = {
+	[0x01] = G(group7, 0), [0x06] = X(clts, PRIV), [0x08 ... 0x09] = LENGTH(0),
+	[0x10 ... 0x13] = X(sse_mov, M), [0x16 ... 0x17] = X(sse_mov, M),
+	[0x20] = X(mov_cr, M | OP_REGS | PRIV), X(mov_dr, M | OP_REGS | PRIV),
+		 X(mov_cr, M | OP_REGS | PRIV), X(mov_dr, M | OP_REGS | PRIV),
+	[0x28 ... 0x29] = X(sse_mov, M), [0x2b] = X(sse_mov, M),
+	[0x30] = LENGTH(0), [0x32] = LENGTH(0), [0xa2] = LENGTH(0),
+	[0x40 ... 0x4f] = X(cmov, R_RM),
+	[0x6e ... 0x6f] = X(sse_mov, M), [0x7e ... 0x7f] = X(sse_mov, M),
+	[0x90 ... 0x9f] = X(setcc, B | RM | MOV),
+	[0xa3] = X(bt, RM_R | OP_BITS | RO), [0xab] = X(bt, RM_R | OP_BITS | L),
+	[0xb3] = X(bt, RM_R | OP_BITS | L), [0xbb] = X(bt, RM_R | OP_BITS | L),
+	[0xa4] = X(shld, RM_R | IMM_B), X(shld, RM_R),
+	[0xac] = X(shld, RM_R | IMM_B), X(shld, RM_R), G(group15, 0), X(imul, R_RM),
+	BV(0xb0, cmpxchg, RM_R | L), [0xb2] = X(lds, M | MEM),
+	[0xb4] = X(lds, M | MEM), X(lds, M | MEM),
+		 X(mov, R_RM_MOV | SRC8), X(mov, R_RM_MOV | SRC16), X(popcnt, R_RM_MOV),
+	[0xba] = G(group8, RM | SRC_IMM | IMM_B),
+	[0xbc] = X(bsx, R_RM), X(bsx, R_RM),
+		 X(movsx, R_RM_MOV | SRC8), X(movsx, R_RM_MOV | SRC16),
+	BV(0xc0, xadd, RM_R | L), [0xc3] = X(movnti, RM_R_MOV | MEM), [0xc7] = G(group9, 0),
+	[0xd6] = X(sse_mov, M), [0xe7] = X(sse_mov, M), [0xf0] = X(sse_mov, M),
+};
+
+/* 0F 38: MOVBE, MOVNTDQA */
+static const struct rl_opcode opcode_movbe[2] = {
+	X(movbe, R_RM_MOV | MEM), X(movbe, RM_R_MOV | MEM),
+};
+static const struct rl_opcode opcode_movntdqa = X(sse_mov, M);
+static const struct rl_opcode no_opcode;
 
 /* Operand and address size by mode, before prefixes */
 static const u8 default_opsize[] = { 2, 2, 2, 4, 4 };
@@ -189,35 +320,14 @@ static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigne
 
 static noinline enum rl_emul_result decode_imm(struct rl_emul *e, u32 flags)
 {
-	unsigned int pos = e->insn_len;
+	unsigned int pos = e->insn_len, size = e->size < 4 ? e->size : 4;
 	enum rl_emul_result r;
 
-	switch (flags & OP_IMM) {
-	case IMM_B:
-		r = next_signed(e, &pos, 1, &e->imm);
-		break;
-	case IMM_Z:
-		r = next_signed(e, &pos, e->opsize == 2 ? 2 : 4, &e->imm);
-		break;
-	case IMM_V:
-		r = next_signed(e, &pos, e->opsize, &e->imm);
-		break;
-	case IMM_W:
-		r = next_signed(e, &pos, 2, &e->imm);
-		break;
-	case IMM_WB:
-		r = next_signed(e, &pos, 2, &e->imm);
-		if (!r)
-			r = next_signed(e, &pos, 1, &e->src);
-		break;
-	case IMM_MOFFS:
+	if ((flags & OP_IMM) == IMM_MOFFS) {
 		e->mod = 0;
 		r = next_signed(e, &pos, e->adsize, &e->disp);
-		break;
-	default: /* IMM_FAR */
-		r = next_signed(e, &pos, e->opsize, &e->imm);
-		if (!r)
-			r = next_signed(e, &pos, 2, &e->src);
+	} else {
+		r = next_signed(e, &pos, (flags & OP_IMM) == IMM_B ? 1 : size, &e->imm);
 	}
 	e->insn_len = pos;
 	return r;
@@ -253,16 +363,12 @@ static noinline void decode_prefix(struct rl_emul *e, u8 b)
 	}
 }
 
-/* Opcodes after 0F 38 and 0F 3A, of which only a few are emulated */
-static noinline const struct rl_opcode *opcode_0f3x(const struct rl_emul *e, u8 map, u8 b)
+/* Opcodes after 0F 38, of which only a few are emulated */
+static noinline const struct rl_opcode *opcode_0f38(const struct rl_emul *e, u8 b)
 {
-	if (map == 0x3a)
-		return &opcode_0f3a;
 	if ((b & 0xfe) == 0xf0 && e->rep != 0xf2)
 		return &opcode_movbe[b & 1];
-	if (b == 0x2a && e->opsize_prefix)
-		return &opcode_movntdqa;
-	return &opcode_0f38;
+	return b == 0x2a && e->opsize_prefix ? &opcode_movntdqa : &no_opcode;
 }
 
 /* Where the next instruction is, and what memory this one addresses, if any. */
@@ -293,6 +399,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 	u8 b, modrm, size;
 	u32 flags;
 
+	e->store_known = false;
 	e->rep = 0;
 	e->lock = 0;
 	e->opsize_prefix = 0;
@@ -324,12 +431,11 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 			if (r)
 				return r;
 			op = &opcodes_0f[b];
-			if (unlikely(b == 0x38 || b == 0x3a)) {
-				modrm = b;
+			if (unlikely(b == 0x38)) {
 				r = next_byte(e, &pos, &b);
 				if (r)
 					return r;
-				op = opcode_0f3x(e, modrm, b);
+				op = opcode_0f38(e, b);
 			}
 			flags = op->flags;
 			break;
@@ -363,12 +469,10 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 			if (r)
 				return r;
 		}
-		/* Where BOUND, LES and LDS are not legal, they start an EVEX or VEX prefix. */
-		if (unlikely(flags & OP_VEX) && !rl_em_real(e) &&
-		    (mode == RL_MODE_LONG64 || modrm >= 0xc0))
-			return RL_EMUL_UNHANDLED;
 	}
 	e->exec = op->exec;
+	if (unlikely(!e->exec))
+		return RL_EMUL_UNHANDLED;
 	e->flags = flags;
 
 	size = default_opsize[mode];
@@ -398,7 +502,7 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
  * rl_emul_run() goes on with. Whether the instruction is legal is rl_emul_run()'s concern.
  *
  * Return: RL_EMUL_OK with @e->insn_len set; RL_EMUL_FAULT: it cannot be fetched or is too long;
- * RL_EMUL_UNHANDLED: VEX and EVEX; or what the read operation returned.
+ * RL_EMUL_UNHANDLED: nothing that exits; or what the read operation returned.
  */
 enum rl_emul_result rl_emul_decode(struct rl_emul *e)
 {
@@ -408,16 +512,11 @@ enum rl_emul_result rl_emul_decode(struct rl_emul *e)
 /* What the encoding and the privilege level forbid; rare opcodes and every LOCK come here. */
 static noinline enum rl_emul_result check(struct rl_emul *e)
 {
-	u32 flags = e->flags;
-
-	if (e->lock && (!(flags & OP_LOCK) || e->mod == 3))
+	if (e->lock && (!(e->flags & OP_LOCK) || e->mod == 3))
 		return rl_em_ud(e);
-	if (flags & OP_UD || (flags & OP_NO64 && rl_em_long(e)) ||
-	    (flags & OP_MEM && e->mod == 3) || (flags & OP_PROT && rl_em_real(e)))
-		return rl_em_ud(e);
-	if (flags & OP_PRIV && e->cpl)
-		return rl_em_gp(e, 0);
-	return RL_EMUL_OK;
+	if (e->flags & OP_MEM && e->mod == 3)
+		return RL_EMUL_UNHANDLED;
+	return e->flags & OP_PRIV && e->cpl ? rl_em_gp(e, 0) : RL_EMUL_OK;
 }
 
 static __always_inline enum rl_emul_result load_src(struct rl_emul *e, u32 flags)
@@ -481,14 +580,14 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 
 	e->stop = false;
 	e->shadow = 0;
-	e->single_step = e->rflags & FL_TF;
+	e->single_step = e->rflags & X86_EFLAGS_TF;
 	r = decode(e);
 	if (r)
 		return r;
 	flags = e->flags;
 	if (e->mov_only && e->exec != rl_em_mov)
 		return RL_EMUL_UNHANDLED;
-	if (unlikely(flags & OP_CHECKS || e->lock)) {
+	if (unlikely(flags & (OP_MEM | OP_PRIV) || e->lock)) {
 		r = check(e);
 		if (r)
 			return r;
@@ -507,74 +606,38 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	if (r)
 		return r;
 	e->rip = e->next_rip;
-	if (unlikely(e->rflags & FL_RF) && e->exec != rl_em_iret)
-		e->rflags &= ~FL_RF;
+	e->rflags &= ~(u64)X86_EFLAGS_RF;
 	return RL_EMUL_OK;
 }
 
-/* A driver's store is mostly the one before again, with other values in its registers. */
-static void remember_store(struct rl_emul *e)
-{
-	struct rl_emul_store *last = &e->last;
-	u32 src = e->flags & OP_SRC;
-
-	last->len = 0;
-	/* AH and its like, and RIP as a base, are not worth a case below. */
-	if (e->rip_relative || (src != SRC_IMM && src != SRC_REG && src != SRC_ACC) ||
-	    (src == SRC_REG && e->size == 1 && !e->rex && e->reg >= REG_SP))
-		return;
-	memcpy(last->code, e->insn, sizeof(last->code));
-	last->disp = e->disp;
-	last->imm = e->imm;
-	last->mode = e->mode;
-	last->len = e->insn_len;
-	last->size = e->size;
-	last->reg = src == SRC_IMM ? RL_NO_GPR : src == SRC_ACC ? REG_AX : e->reg;
-	last->base = e->base;
-	last->index = e->index;
-	last->scale = e->scale;
-	last->adsize = e->adsize;
-	last->ea_seg = e->ea_seg;
-}
-
-static __always_inline bool recall_store(struct rl_emul *e)
-{
-	const struct rl_emul_store *last = &e->last;
-	const u64 *code = (const u64 *)e->insn;
-
-	if (code[0] != last->code[0] || code[1] != last->code[1] || e->mode != last->mode ||
-	    !last->len)
-		return false;
-	e->insn_len = last->len;
-	e->size = last->size;
-	e->mod = 0;
-	e->disp = last->disp;
-	e->base = last->base;
-	e->index = last->index;
-	e->scale = last->scale;
-	e->rip_relative = false;
-	e->adsize = last->adsize;
-	e->ea_seg = last->ea_seg;
-	finish_address(e);
-	e->src = last->reg == RL_NO_GPR ? last->imm : e->regs[last->reg] & rl_em_mask(e->size);
-	return true;
-}
-
+/* Only a MOV from a register or an immediate to memory will do. */
 static noinline enum rl_emul_result decode_store(struct rl_emul *e)
 {
 	enum rl_emul_result r = decode(e);
 
 	if (r)
 		return r;
-	if (e->exec != rl_em_mov || e->mod == 3 || e->lock || (e->flags & OP_CHECKS) ||
-	    (e->flags & OP_DST) != DST_RM || (e->flags & OP_SRC) == SRC_RM)
+	if (e->exec != rl_em_mov || e->mod == 3 || e->lock || (e->flags & OP_DST) != DST_RM)
 		return RL_EMUL_UNHANDLED;
-	r = load_src(e, e->flags);
-	remember_store(e);
-	return r;
+	memcpy(e->store_code, e->insn, sizeof(e->store_code));
+	e->store_mode = e->mode;
+	e->store_known = true;
+	return RL_EMUL_OK;
 }
 
+/* A driver's store is mostly the one before again, with other values in its registers. */
 enum rl_emul_result rl_emul_decode_store(struct rl_emul *e)
 {
-	return recall_store(e) ? RL_EMUL_OK : decode_store(e);
+	const u64 *code = (const u64 *)e->insn;
+
+	if (likely(e->store_known && code[0] == e->store_code[0] && code[1] == e->store_code[1] &&
+		   e->mode == e->store_mode)) {
+		finish_address(e);
+	} else {
+		enum rl_emul_result r = decode_store(e);
+
+		if (r)
+			return r;
+	}
+	return load_src(e, e->flags);
 }

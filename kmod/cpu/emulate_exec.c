@@ -136,18 +136,10 @@ enum rl_emul_result rl_em_push_bytes(struct rl_emul *e, const void *buf, unsigne
 	return r;
 }
 
-/* Read what a pop of @len bytes gives; the stack pointer moves when the instruction commits. */
-enum rl_emul_result rl_em_stack_read(struct rl_emul *e, void *buf, unsigned int len)
+/* May execution go on at @rip? */
+enum rl_emul_result rl_em_check_target(struct rl_emul *e, u64 rip)
 {
-	return rl_em_seg_read(e, RL_SEG_SS, e->regs[REG_SP] & rl_em_stack_mask(e), buf, len);
-}
-
-/* May execution go on at @cs:@rip? */
-enum rl_emul_result rl_em_check_target(struct rl_emul *e, const struct rl_seg *cs, u64 rip)
-{
-	bool long64 = e->efer & EMUL_EFER_LMA && cs->attr & RL_SEG_ATTR_L;
-
-	if (long64 ? !rl_em_canonical(e, rip) : rip > cs->limit)
+	if (rl_em_long(e) ? !rl_em_canonical(e, rip) : rip > rl_em_seg(e, RL_SEG_CS)->limit)
 		return rl_em_gp(e, 0);
 	return RL_EMUL_OK;
 }

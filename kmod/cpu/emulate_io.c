@@ -24,7 +24,7 @@ static enum rl_emul_result check_port(struct rl_emul *e, u16 port, unsigned int 
 	u16 base, bits;
 
 	if (e->mode == RL_MODE_REAL ||
-	    (e->mode != RL_MODE_VM86 && e->cpl <= (e->rflags & FL_IOPL) >> 12))
+	    (e->mode != RL_MODE_VM86 && e->cpl <= (e->rflags & X86_EFLAGS_IOPL) >> 12))
 		return RL_EMUL_OK;
 	tr = rl_em_seg(e, RL_SEG_TR);
 	if (!(tr->attr & RL_SEG_ATTR_P) || !(tr->attr & 8) || tr->limit < TSS_IO_BASE + 1)
@@ -45,42 +45,12 @@ static unsigned int io_size(const struct rl_emul *e)
 	return e->size == 8 ? 4 : e->size;
 }
 
-/* E4 to E7 take the port from the immediate, EC to EF from DX. */
-static u16 io_port(const struct rl_emul *e)
-{
-	return e->opcode & 8 ? (u16)e->regs[REG_DX] : (u8)e->imm;
-}
-
-enum rl_emul_result rl_em_in(struct rl_emul *e)
-{
-	unsigned int size = io_size(e);
-	enum rl_emul_result r;
-	u32 val = 0;
-
-	r = check_port(e, io_port(e), size);
-	if (!r)
-		r = e->ops->in(e, io_port(e), size, &val, 1);
-	if (!r)
-		rl_em_set_reg(e, REG_AX, size, val);
-	return r;
-}
-
-enum rl_emul_result rl_em_out(struct rl_emul *e)
-{
-	u32 val = e->regs[REG_AX];
-	unsigned int size = io_size(e);
-	enum rl_emul_result r;
-
-	r = check_port(e, io_port(e), size);
-	return r ? r : e->ops->out(e, io_port(e), size, &val, 1);
-}
-
 /* Advance an index register by @n items of @size bytes in the direction of DF. */
 static void advance(struct rl_emul *e, unsigned int reg, unsigned int size, unsigned int n)
 {
 	u64 delta = (u64)size * n;
 
-	if (e->rflags & FL_DF)
+	if (e->rflags & X86_EFLAGS_DF)
 		delta = -delta;
 	rl_em_set_reg(e, reg, e->adsize, e->regs[reg] + delta);
 }
@@ -126,8 +96,8 @@ static enum rl_emul_result string_item(struct rl_emul *e, bool *more)
 	if (op == 0xac)
 		rl_em_set_reg(e, REG_AX, size, a);
 	if (op == 0xa6 || op == 0xae) {
-		rl_em_alu_op(ALU_CMP, a, b, size, &e->rflags);
-		*more = !!(e->rflags & FL_ZF) == (e->rep == 0xf3);
+		rl_em_alu_op(ALU_CMP, a, b, 0, size, &e->rflags);
+		*more = !!(e->rflags & X86_EFLAGS_ZF) == (e->rep == 0xf3);
 	}
 	if (op <= 0xa6 || op == 0xac)
 		advance(e, REG_SI, size, 1);
@@ -152,7 +122,7 @@ enum rl_emul_result rl_em_string(struct rl_emul *e)
 		rl_em_set_reg(e, REG_CX, e->adsize, --left);
 		if (!more)
 			return RL_EMUL_OK;
-		if (e->stop || e->rflags & FL_TF)
+		if (e->stop || e->rflags & X86_EFLAGS_TF)
 			break;
 	}
 	if (left)
@@ -174,7 +144,7 @@ static enum rl_emul_result io_batch(struct rl_emul *e, unsigned int seg, unsigne
 
 	*n = 1;
 	r = rl_em_linear(e, seg, ea, size, access, linear);
-	if (r || left == 1 || e->rflags & (FL_DF | FL_TF))
+	if (r || left == 1 || e->rflags & (X86_EFLAGS_DF | X86_EFLAGS_TF))
 		return r;
 	last = (IO_PAGE - (*linear & (IO_PAGE - 1))) / size;
 	left = left < last ? left : last;
@@ -202,7 +172,7 @@ enum rl_emul_result rl_em_ins(struct rl_emul *e)
 	if (!r)
 		r = e->ops->read(e, linear + n * size - 1, NULL, 0, RL_EMUL_WRITE);
 	if (!r)
-		r = e->ops->in(e, port, size, e->io_page, n);
+		r = e->ops->in(e, port, size, n);
 	if (!r)
 		r = e->ops->write(e, linear, e->io_page, n * size, RL_EMUL_WRITE);
 	if (r)
@@ -226,7 +196,7 @@ enum rl_emul_result rl_em_outs(struct rl_emul *e)
 	if (!r)
 		r = e->ops->read(e, linear, e->io_page, n * size, RL_EMUL_READ);
 	if (!r)
-		r = e->ops->out(e, port, size, e->io_page, n);
+		r = e->ops->out(e, port, size, n);
 	if (r)
 		return r;
 	advance(e, REG_SI, size, n);
@@ -235,44 +205,36 @@ enum rl_emul_result rl_em_outs(struct rl_emul *e)
 }
 
 /*
- * Moves between XMM registers and memory or general registers. SSE_STORE: from XMM. The length is
- * what memory holds; SSE_GPR takes ModRM.rm as a general register of 4 or 8 bytes when it is one.
+ * Moves between XMM registers and memory: the length of what memory holds, and what the register's
+ * other bytes become. Alignment has been judged by the CPU.
  */
 #define SSE_STORE	BIT(0)
-#define SSE_ALIGN	BIT(1)
-#define SSE_MERGE	BIT(2)	/* a load from memory leaves the register's other bytes alone */
-#define SSE_HIGH	BIT(3)	/* the upper half of the register */
-#define SSE_GPR		BIT(4)
-#define SSE_MEM		BIT(5)	/* a register operand makes it another instruction */
-#define SSE_SCALAR	BIT(6)	/* between registers only this length moves */
+#define SSE_MERGE	BIT(1)	/* a load leaves the register's other bytes alone, or they are 0 */
+#define SSE_HIGH	BIT(2)	/* the upper half of the register */
+#define SSE_WIDE	BIT(3)	/* 8 bytes with REX.W */
 
-enum { PFX_NONE, PFX_66, PFX_F3, PFX_F2 };
+enum { PFX_NONE = 1, PFX_66 = 2, PFX_F3 = 4, PFX_F2 = 8 };
 
 static const struct sse_move {
-	u8 opcode;
-	u8 prefix;
-	u8 len;
-	u8 flags;
+	u8 opcode, prefixes, len, flags;
 } sse_moves[] = {
-	{ 0x10, PFX_NONE, 16, 0 }, { 0x10, PFX_66, 16, 0 },		/* MOVUPS MOVUPD */
-	{ 0x11, PFX_NONE, 16, SSE_STORE }, { 0x11, PFX_66, 16, SSE_STORE },
-	{ 0x10, PFX_F3, 4, SSE_SCALAR }, { 0x10, PFX_F2, 8, SSE_SCALAR },	/* MOVSS MOVSD */
-	{ 0x11, PFX_F3, 4, SSE_STORE | SSE_SCALAR }, { 0x11, PFX_F2, 8, SSE_STORE | SSE_SCALAR },
-	{ 0x12, PFX_NONE, 8, SSE_MERGE | SSE_MEM }, { 0x12, PFX_66, 8, SSE_MERGE | SSE_MEM },
-	{ 0x13, PFX_NONE, 8, SSE_STORE }, { 0x13, PFX_66, 8, SSE_STORE },	/* MOVLPS MOVLPD */
-	{ 0x16, PFX_NONE, 8, SSE_MERGE | SSE_HIGH | SSE_MEM },
-	{ 0x16, PFX_66, 8, SSE_MERGE | SSE_HIGH | SSE_MEM },
-	{ 0x17, PFX_NONE, 8, SSE_STORE | SSE_HIGH }, { 0x17, PFX_66, 8, SSE_STORE | SSE_HIGH },
-	{ 0x28, PFX_NONE, 16, SSE_ALIGN }, { 0x28, PFX_66, 16, SSE_ALIGN },	/* MOVAPS MOVAPD */
-	{ 0x29, PFX_NONE, 16, SSE_STORE | SSE_ALIGN }, { 0x29, PFX_66, 16, SSE_STORE | SSE_ALIGN },
-	{ 0x2b, PFX_NONE, 16, SSE_STORE | SSE_ALIGN }, { 0x2b, PFX_66, 16, SSE_STORE | SSE_ALIGN },
-	{ 0x2a, PFX_66, 16, SSE_ALIGN },					/* MOVNTDQA */
-	{ 0x6e, PFX_66, 4, SSE_GPR }, { 0x7e, PFX_66, 4, SSE_STORE | SSE_GPR },	/* MOVD MOVQ */
-	{ 0x6f, PFX_66, 16, SSE_ALIGN }, { 0x6f, PFX_F3, 16, 0 },	/* MOVDQA MOVDQU */
-	{ 0x7f, PFX_66, 16, SSE_STORE | SSE_ALIGN }, { 0x7f, PFX_F3, 16, SSE_STORE },
-	{ 0x7e, PFX_F3, 8, 0 }, { 0xd6, PFX_66, 8, SSE_STORE },		/* MOVQ */
-	{ 0xe7, PFX_66, 16, SSE_STORE | SSE_ALIGN },			/* MOVNTDQ */
-	{ 0xf0, PFX_F2, 16, 0 },					/* LDDQU */
+	{ 0x10, PFX_NONE | PFX_66, 16, 0 },			/* MOVUPS MOVUPD */
+	{ 0x10, PFX_F3, 4, 0 }, { 0x10, PFX_F2, 8, 0 },		/* MOVSS MOVSD */
+	{ 0x11, PFX_NONE | PFX_66, 16, SSE_STORE },
+	{ 0x11, PFX_F3, 4, SSE_STORE }, { 0x11, PFX_F2, 8, SSE_STORE },
+	{ 0x12, PFX_NONE | PFX_66, 8, SSE_MERGE },		/* MOVLPS MOVLPD */
+	{ 0x13, PFX_NONE | PFX_66, 8, SSE_STORE },
+	{ 0x16, PFX_NONE | PFX_66, 8, SSE_MERGE | SSE_HIGH },	/* MOVHPS MOVHPD */
+	{ 0x17, PFX_NONE | PFX_66, 8, SSE_STORE | SSE_HIGH },
+	{ 0x28, PFX_NONE | PFX_66, 16, 0 },			/* MOVAPS MOVAPD */
+	{ 0x29, PFX_NONE | PFX_66, 16, SSE_STORE },
+	{ 0x2b, PFX_NONE | PFX_66, 16, SSE_STORE },		/* MOVNTPS MOVNTPD */
+	{ 0x2a, PFX_66, 16, 0 },				/* MOVNTDQA */
+	{ 0x6e, PFX_66, 4, SSE_WIDE }, { 0x7e, PFX_66, 4, SSE_WIDE | SSE_STORE },	/* MOVD */
+	{ 0x6f, PFX_66 | PFX_F3, 16, 0 }, { 0x7f, PFX_66 | PFX_F3, 16, SSE_STORE }, /* MOVDQA/U */
+	{ 0x7e, PFX_F3, 8, 0 }, { 0xd6, PFX_66, 8, SSE_STORE },	/* MOVQ */
+	{ 0xe7, PFX_66, 16, SSE_STORE },			/* MOVNTDQ */
+	{ 0xf0, PFX_F2, 16, 0 },				/* LDDQU */
 };
 
 static const struct sse_move *sse_find(const struct rl_emul *e)
@@ -281,69 +243,36 @@ static const struct sse_move *sse_find(const struct rl_emul *e)
 
 	prefix = e->rep == 0xf3 ? PFX_F3 : e->rep ? PFX_F2 : e->opsize_prefix ? PFX_66 : PFX_NONE;
 	for (i = 0; i < ARRAY_SIZE(sse_moves); i++)
-		if (sse_moves[i].opcode == e->opcode && sse_moves[i].prefix == prefix)
+		if (sse_moves[i].opcode == e->opcode && sse_moves[i].prefixes & prefix)
 			return &sse_moves[i];
 	return NULL;
-}
-
-/* Between two registers: @from's bytes, of which a scalar move replaces only its own. */
-static void sse_reg_to_reg(struct rl_emul *e, const struct sse_move *m)
-{
-	unsigned int from = m->flags & SSE_STORE ? e->reg : e->rm;
-	unsigned int to = m->flags & SSE_STORE ? e->rm : e->reg;
-	u64 src[2], dst[2] = {};
-
-	e->ops->xmm_read(e, from, src);
-	if (m->flags & SSE_SCALAR)
-		e->ops->xmm_read(e, to, dst);
-	memcpy(dst, src, m->len);
-	e->ops->xmm_write(e, to, dst);
 }
 
 enum rl_emul_result rl_em_sse_mov(struct rl_emul *e)
 {
 	const struct sse_move *m = sse_find(e);
-	unsigned int len, offset;
 	enum rl_emul_result r;
-	u8 reg[16] = {};
-	bool load;
+	unsigned int len, access;
+	u8 reg[16] = {}, *data;
 
-	if (!m || (m->flags & SSE_MEM && e->mod == 3))
+	if (!m || e->mod == 3)
 		return RL_EMUL_UNHANDLED;
-	if (e->cr0 & EMUL_CR0_EM || !(e->cr4 & EMUL_CR4_OSFXSR))
+	if (e->cr0 & X86_CR0_EM || !(e->cr4 & X86_CR4_OSFXSR))
 		return rl_em_ud(e);
-	if (e->cr0 & EMUL_CR0_TS)
+	if (e->cr0 & X86_CR0_TS)
 		return rl_emul_fault(e, VEC_NM);
-	len = m->flags & SSE_GPR && e->rex & 8 ? 8 : m->len;
-	offset = m->flags & SSE_HIGH ? 8 : 0;
-	load = !(m->flags & SSE_STORE);
+	len = m->flags & SSE_WIDE && e->rex & 8 ? 8 : m->len;
+	data = m->flags & SSE_HIGH ? reg + 8 : reg;
+	access = m->flags & SSE_STORE ? RL_EMUL_WRITE : RL_EMUL_READ;
 
-	if (e->mod == 3) {
-		if (!(m->flags & SSE_GPR)) {
-			sse_reg_to_reg(e, m);
-		} else if (load) {
-			memcpy(reg, &e->regs[e->rm], len);
-			e->ops->xmm_write(e, e->reg, reg);
-		} else {
-			u64 val;
-
-			e->ops->xmm_read(e, e->reg, reg);
-			memcpy(&val, reg, sizeof(val));
-			rl_em_set_reg(e, e->rm, len, val);
-		}
-		return RL_EMUL_OK;
-	}
-
-	r = rl_em_linear(e, e->ea_seg, e->ea, len, load ? RL_EMUL_READ : RL_EMUL_WRITE, &e->linear);
+	r = rl_em_linear(e, e->ea_seg, e->ea, len, access, &e->linear);
 	if (r)
 		return r;
-	if (m->flags & SSE_ALIGN && e->linear & 15)
-		return rl_em_gp(e, 0);
-	if (!load || m->flags & SSE_MERGE)
+	if (m->flags & (SSE_STORE | SSE_MERGE))
 		e->ops->xmm_read(e, e->reg, reg);
-	if (!load)
-		return e->ops->write(e, e->linear, reg + offset, len, RL_EMUL_WRITE);
-	r = e->ops->read(e, e->linear, reg + offset, len, RL_EMUL_READ);
+	if (access == RL_EMUL_WRITE)
+		return e->ops->write(e, e->linear, data, len, access);
+	r = e->ops->read(e, e->linear, data, len, access);
 	if (!r)
 		e->ops->xmm_write(e, e->reg, reg);
 	return r;

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instruction emulator: hardware task switches. VMX leaves them to software.
+ * Instruction emulator: segment loads, and hardware task switches, which VMX leaves to software.
  *
- * Owns:    nothing.
- * Touches: TSSs and their descriptors through struct rl_emul_ops.
+ * Owns:    the checks of a segment load.
+ * Touches: descriptor tables and TSSs through struct rl_emul_ops.
  * Locks:   none.
- * Manuals: SDM Vol 3A, "Task Switching" and "Task-State Segment (TSS)".
+ * Manuals: SDM Vol 3A, "Protection", "Task Switching" and "Task-State Segment (TSS)".
  *
  * The CPU has checked the task gate and who may use it. Up to the commit point faults belong to the
  * old task and nothing of it has changed; behind it they belong to the new one.
  */
 #include "emulate_priv.h"
 
-#define VEC_TS		10
 #define TSS_LINK	0
 #define TSS32_CR3	0x1c
 #define TSS32_TRAP	0x64
 #define TSS_MAX		104
+#define TYPE_ACCESSED	1	/* in a segment descriptor's type */
 #define TYPE_BUSY	2	/* in a TSS descriptor's type */
 #define TYPE_32BIT	8
-#define EMUL_CR0_PG	BIT_ULL(31)
 
 /* What a switch saves and loads is an array in both kinds of TSS; 16-bit ones end with DS. */
 enum { STATE_IP, STATE_FLAGS, STATE_GPR, STATE_SEG = STATE_GPR + 8, STATE_NR = STATE_SEG + 6 };
@@ -42,22 +41,126 @@ static enum rl_emul_result write_super(struct rl_emul *e, u64 addr, const void *
 	return e->ops->write(e, (u32)addr, buf, len, RL_EMUL_WRITE | RL_EMUL_SUPER);
 }
 
-static enum rl_emul_result ts(struct rl_emul *e, u16 sel)
+/* The lower byte of a descriptor's attributes */
+static enum rl_emul_result write_type(struct rl_emul *e, u64 desc, u8 type)
 {
-	return rl_emul_fault_code(e, VEC_TS, sel & ~3);
+	return e->ops->write(e, desc + 5, &type, 1, RL_EMUL_WRITE | RL_EMUL_SUPER);
 }
 
-/* The descriptor of a selector from a TSS: what is wrong with it is the TSS's fault. */
-static enum rl_emul_result read_desc(struct rl_emul *e, u16 sel, struct rl_seg *s, u64 *addr)
+static enum rl_emul_result bad_selector(struct rl_emul *e, u16 sel, bool task)
 {
-	enum rl_emul_result r;
-	u64 desc = 0;
+	return rl_emul_fault_code(e, task ? VEC_TS : VEC_GP, sel & ~3);
+}
 
-	r = rl_em_read_desc(e, sel, &desc, 8, addr);
-	if (r == RL_EMUL_FAULT && e->fault.vector == VEC_GP)
-		return ts(e, sel);
-	rl_em_parse_desc(sel, desc, s);
-	return r;
+/*
+ * Read the 8 bytes of the descriptor that @sel names; it lies at @addr. In a task switch what is
+ * wrong with a selector is the TSS's fault.
+ */
+static enum rl_emul_result read_desc(struct rl_emul *e, u16 sel, bool task, struct rl_seg *s,
+				     u64 *addr)
+{
+	struct rl_dtable table = {};
+	enum rl_emul_result r;
+	u64 desc;
+
+	if (sel & 4) {
+		const struct rl_seg *ldt = rl_em_seg(e, RL_SEG_LDTR);
+
+		table.base = ldt->base;
+		if (ldt->attr & RL_SEG_ATTR_P)
+			table.limit = ldt->limit > 0xffff ? 0xffff : ldt->limit;
+	} else {
+		e->ops->get_dtable(e, false, &table);
+	}
+	if ((sel | 7) > table.limit)
+		return bad_selector(e, sel, task);
+	*addr = table.base + (sel & ~7);
+	if (!(e->efer & EMUL_EFER_LMA))
+		*addr = (u32)*addr;
+	r = e->ops->read(e, *addr, &desc, 8, RL_EMUL_READ | RL_EMUL_SUPER);
+	if (r)
+		return r;
+	s->sel = sel;
+	s->attr = desc >> 40 & 0xf0ff;
+	s->base = (desc >> 16 & 0xffffff) | (desc >> 32 & 0xff000000);
+	s->limit = (desc & 0xffff) | (desc >> 32 & 0xf0000);
+	if (s->attr & RL_SEG_ATTR_G)
+		s->limit = s->limit << 12 | 0xfff;
+	return RL_EMUL_OK;
+}
+
+static void set_seg(struct rl_emul *e, unsigned int seg, const struct rl_seg *s)
+{
+	e->seg[seg] = *s;
+	e->seg_valid |= 1u << seg;
+	e->ops->set_seg(e, seg, s);
+}
+
+/* Segments without descriptors. Real mode keeps limit and size: "unreal" mode depends on it. */
+static void load_real_seg(struct rl_emul *e, unsigned int seg, u16 sel)
+{
+	struct rl_seg s = *rl_em_seg(e, seg);
+
+	s.sel = sel;
+	s.base = (u32)sel << 4;
+	s.attr = (s.attr & 0xff00) | 0x93;
+	if (e->mode == RL_MODE_VM86) {
+		s.limit = 0xffff;
+		s.attr = 0xf3;
+	}
+	set_seg(e, seg, &s);
+}
+
+/* May a segment of @s's type and rights be in @seg, behind a selector with @rpl? */
+static bool seg_allowed(const struct rl_emul *e, unsigned int seg, const struct rl_seg *s,
+			unsigned int rpl)
+{
+	unsigned int dpl = s->attr >> RL_SEG_ATTR_DPL_SHIFT & 3, type = s->attr & RL_SEG_ATTR_TYPE;
+
+	if (!(s->attr & RL_SEG_ATTR_S))
+		return false;
+	if (seg == RL_SEG_CS)
+		return type & 8 && (type & 4 ? dpl <= rpl : dpl == rpl);
+	if (seg == RL_SEG_SS)
+		return (type & 0xa) == 2 && rpl == e->cpl && dpl == e->cpl;
+	return (type & 0xa) != 8 && ((type & 0xc) == 0xc || (rpl <= dpl && e->cpl <= dpl));
+}
+
+/* Load a data segment register or SS; in a task switch also CS, whose RPL is the new CPL. */
+enum rl_emul_result rl_em_load_seg(struct rl_emul *e, unsigned int seg, u16 sel, bool task)
+{
+	struct rl_seg s = { .sel = sel };
+	enum rl_emul_result r;
+	u64 addr;
+
+	if (rl_em_real(e)) {
+		load_real_seg(e, seg, sel);
+		return RL_EMUL_OK;
+	}
+	if (!(sel & ~3)) {
+		if (seg == RL_SEG_CS || (seg == RL_SEG_SS &&
+					 (!rl_em_long(e) || e->cpl == 3 || (sel & 3) != e->cpl)))
+			return bad_selector(e, sel, task);
+		if (seg == RL_SEG_SS)
+			s.attr = e->cpl << RL_SEG_ATTR_DPL_SHIFT;
+		set_seg(e, seg, &s);
+		return RL_EMUL_OK;
+	}
+	r = read_desc(e, sel, task, &s, &addr);
+	if (r)
+		return r;
+	if (!seg_allowed(e, seg, &s, sel & 3))
+		return bad_selector(e, sel, task);
+	if (!(s.attr & RL_SEG_ATTR_P))
+		return rl_emul_fault_code(e, seg == RL_SEG_SS ? VEC_SS : VEC_NP, sel & ~3);
+	if (!(s.attr & TYPE_ACCESSED)) {
+		s.attr |= TYPE_ACCESSED;
+		r = write_type(e, addr, s.attr);
+		if (r)
+			return r;
+	}
+	set_seg(e, seg, &s);
+	return RL_EMUL_OK;
 }
 
 static enum rl_emul_result load_ldt(struct rl_emul *e, u16 sel)
@@ -66,59 +169,16 @@ static enum rl_emul_result load_ldt(struct rl_emul *e, u16 sel)
 	u64 addr;
 
 	if (sel & ~3) {
-		enum rl_emul_result r = sel & 4 ? ts(e, sel) : read_desc(e, sel, &s, &addr);
+		enum rl_emul_result r = sel & 4 ? bad_selector(e, sel, true) :
+						  read_desc(e, sel, true, &s, &addr);
 
 		if (r)
 			return r;
 		if ((s.attr & (RL_SEG_ATTR_S | RL_SEG_ATTR_TYPE)) != 2 ||
 		    !(s.attr & RL_SEG_ATTR_P))
-			return ts(e, sel);
+			return bad_selector(e, sel, true);
 	}
-	rl_em_set_seg(e, RL_SEG_LDTR, &s);
-	return RL_EMUL_OK;
-}
-
-static enum rl_emul_result load_seg(struct rl_emul *e, unsigned int seg, u16 sel)
-{
-	struct rl_seg s = { .sel = sel };
-	unsigned int rpl = sel & 3, dpl, type;
-	enum rl_emul_result r;
-	bool ok;
-	u64 addr;
-
-	if (e->rflags & FL_VM) {
-		s = (struct rl_seg) { .sel = sel, .base = sel << 4, .limit = 0xffff, .attr = 0xf3 };
-		goto set;
-	}
-	if (!(sel & ~3)) {
-		if (seg == RL_SEG_CS || seg == RL_SEG_SS)
-			return ts(e, sel);
-		goto set;
-	}
-	r = read_desc(e, sel, &s, &addr);
-	if (r)
-		return r;
-	dpl = s.attr >> RL_SEG_ATTR_DPL_SHIFT & 3;
-	type = s.attr & RL_SEG_ATTR_TYPE;
-	if (seg == RL_SEG_CS)
-		ok = type & 8 && (type & 4 ? dpl <= rpl : dpl == rpl);
-	else if (seg == RL_SEG_SS)
-		ok = (type & 0xa) == 2 && rpl == e->cpl && dpl == e->cpl;
-	else
-		ok = (type & 0xa) != 8 && ((type & 0xc) == 0xc || (rpl <= dpl && e->cpl <= dpl));
-	if (!ok || !(s.attr & RL_SEG_ATTR_S))
-		return ts(e, sel);
-	if (!(s.attr & RL_SEG_ATTR_P))
-		return rl_emul_fault_code(e, seg == RL_SEG_SS ? VEC_SS : VEC_NP, sel & ~3);
-	if (!(type & 1)) {
-		u8 access = s.attr |= 1;
-
-		r = write_super(e, addr + 5, &access, 1);
-		if (r)
-			return r;
-	}
-set:
-	rl_em_set_seg(e, seg, &s);
+	set_seg(e, RL_SEG_LDTR, &s);
 	return RL_EMUL_OK;
 }
 
@@ -137,14 +197,14 @@ static enum rl_emul_result enter_task(struct rl_emul *e, const u32 *state, u16 l
 	for (i = 0; i < sizeof(order); i++) {
 		s = *rl_em_seg(e, i);
 		s.sel = state[STATE_SEG + i];
-		rl_em_set_seg(e, i, &s);
+		set_seg(e, i, &s);
 	}
 	r = load_ldt(e, ldt);
 	for (i = 0; i < sizeof(order) && !r; i++)
-		r = load_seg(e, order[i], state[STATE_SEG + order[i]]);
+		r = rl_em_load_seg(e, order[i], state[STATE_SEG + order[i]], true);
 	if (!r && error_code)
 		r = rl_em_push_bytes(e, error_code, width);
-	return r ? r : rl_em_check_target(e, rl_em_seg(e, RL_SEG_CS), e->rip);
+	return r ? r : rl_em_check_target(e, e->rip);
 }
 
 /**
@@ -165,30 +225,28 @@ enum rl_emul_result rl_emul_task_switch(struct rl_emul *e, u16 sel, enum rl_emul
 	const struct rl_seg old = *rl_em_seg(e, RL_SEG_TR);
 	const struct tss_format *f;
 	u32 state[STATE_NR] = {}, cr3 = 0;
-	u8 image[TSS_MAX], access;
-	u64 desc = 0, addr, old_addr;
+	bool iret = source == RL_TASK_IRET;
+	struct rl_seg tr = {}, desc;
 	enum rl_emul_result r;
-	struct rl_seg tr;
+	u8 image[TSS_MAX];
+	u64 addr, old_addr;
 	u16 ldt = 0;
 	int i;
 
 	*done = *trap = false;
 	if (e->mode == RL_MODE_REAL || e->efer & EMUL_EFER_LMA)
 		return RL_EMUL_UNHANDLED;
-	r = sel & 4 || !(sel & ~3) ? rl_em_gp(e, sel & ~3) :
-		rl_em_read_desc(e, sel, &desc, 8, &addr);
-	rl_em_parse_desc(sel, desc, &tr);
-	if (!r && (tr.attr & (RL_SEG_ATTR_S | 7)) != (source == RL_TASK_IRET ? 3 : 1))
-		r = rl_em_gp(e, sel & ~3);
-	if (r == RL_EMUL_FAULT && source == RL_TASK_IRET && e->fault.vector == VEC_GP)
-		r = ts(e, sel);
+	r = sel & 4 || !(sel & ~3) ? bad_selector(e, sel, iret) :
+				     read_desc(e, sel, iret, &tr, &addr);
+	if (!r && (tr.attr & (RL_SEG_ATTR_S | 7)) != (iret ? 3 : 1))
+		r = bad_selector(e, sel, iret);
 	if (r)
 		return r;
 	f = format_of(&tr);
 	if (!(tr.attr & RL_SEG_ATTR_P))
 		return rl_emul_fault_code(e, VEC_NP, sel & ~3);
 	if (tr.limit < f->size - 1u)
-		return ts(e, sel);
+		return bad_selector(e, sel, true);
 	r = e->ops->read(e, (u32)tr.base, image, f->size, RL_EMUL_READ | RL_EMUL_SUPER);
 	if (r)
 		return r;
@@ -206,41 +264,38 @@ enum rl_emul_result rl_emul_task_switch(struct rl_emul *e, u16 sel, enum rl_emul
 		u32 val = i == STATE_IP ? e->next_rip : i == STATE_FLAGS ? e->rflags :
 			  i < STATE_SEG ? e->regs[i - STATE_GPR] : rl_em_seg(e, i - STATE_SEG)->sel;
 
-		if (i == STATE_FLAGS && source == RL_TASK_IRET)
-			val &= ~FL_NT;
+		if (i == STATE_FLAGS && iret)
+			val &= ~X86_EFLAGS_NT;
 		memcpy(image + i * f->width, &val, f->width);
 	}
 	if (old.limit < f->size - 1u)
-		return ts(e, old.sel);
+		return bad_selector(e, old.sel, true);
 	r = write_super(e, old.base + f->state, image, f->nr * f->width);
 	if (!r && nests)
 		r = write_super(e, tr.base + TSS_LINK, &old.sel, sizeof(old.sel));
 	if (!r && !nests) {
-		r = rl_em_read_desc(e, old.sel, &desc, 8, &old_addr);
-		access = desc >> 40 & ~TYPE_BUSY;
+		r = read_desc(e, old.sel, false, &desc, &old_addr);
 		if (!r)
-			r = write_super(e, old_addr + 5, &access, 1);
+			r = write_type(e, old_addr, desc.attr & ~TYPE_BUSY);
 	}
-	if (!r && source != RL_TASK_IRET) {
-		access = tr.attr | TYPE_BUSY;
-		r = write_super(e, addr + 5, &access, 1);
-	}
+	if (!r && !iret)
+		r = write_type(e, addr, tr.attr | TYPE_BUSY);
 	if (r)
 		return r;
 
 	*done = true;
 	e->rip = state[STATE_IP];
-	e->rflags = state[STATE_FLAGS] | 2 | (nests ? FL_NT : 0);
+	e->rflags = state[STATE_FLAGS] | 2 | (nests ? X86_EFLAGS_NT : 0);
 	for (i = 0; i < 8; i++)
 		e->regs[i] = state[STATE_GPR + i];
 	tr.attr |= TYPE_BUSY;
-	rl_em_set_seg(e, RL_SEG_TR, &tr);
-	r = e->ops->set_cr(e, 0, e->cr0 | EMUL_CR0_TS);
-	if (!r && tr.attr & TYPE_32BIT && e->cr0 & EMUL_CR0_PG)
+	set_seg(e, RL_SEG_TR, &tr);
+	r = e->ops->set_cr(e, 0, e->cr0 | X86_CR0_TS);
+	if (!r && tr.attr & TYPE_32BIT && e->cr0 & X86_CR0_PG)
 		r = e->ops->set_cr(e, 3, cr3);
 	if (r)
 		return r;
-	e->cpl = e->rflags & FL_VM ? 3 : state[STATE_SEG + RL_SEG_CS] & 3;
-	e->mode = e->rflags & FL_VM ? RL_MODE_VM86 : RL_MODE_PROT32;
+	e->cpl = e->rflags & X86_EFLAGS_VM ? 3 : state[STATE_SEG + RL_SEG_CS] & 3;
+	e->mode = e->rflags & X86_EFLAGS_VM ? RL_MODE_VM86 : RL_MODE_PROT32;
 	return enter_task(e, state, ldt, format_of(&tr)->width, error_code);
 }

@@ -136,13 +136,13 @@ static bool cr0_valid(u64 cr0)
 }
 
 /**
- * rl_set_cr0() - MOV to CR0, LMSW and CLTS of the guest
+ * set_cr0() - MOV to CR0, LMSW and CLTS of the guest
  * @vcpu: the vCPU
  * @cr0: new value
  *
  * Return: 0, or 1 for #GP.
  */
-int rl_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
+static int set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 {
 	u64 old = rl_cr0_read(vcpu), cr4 = rl_cr4_read(vcpu);
 	bool on = cr0 & X86_CR0_PG, was_on = old & X86_CR0_PG;
@@ -176,7 +176,7 @@ int rl_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 }
 
 /* MOV to CR3: 0, or 1 for #GP. */
-int rl_set_cr3(struct rl_vcpu *vcpu, u64 cr3)
+static int set_cr3(struct rl_vcpu *vcpu, u64 cr3)
 {
 	bool noflush = false;
 
@@ -195,7 +195,7 @@ int rl_set_cr3(struct rl_vcpu *vcpu, u64 cr3)
 }
 
 /* MOV to CR4: 0, or 1 for #GP. */
-int rl_set_cr4(struct rl_vcpu *vcpu, u64 cr4)
+static int set_cr4(struct rl_vcpu *vcpu, u64 cr4)
 {
 	u64 old = rl_cr4_read(vcpu), cr0 = rl_cr0_read(vcpu), changed = cr4 ^ old;
 	bool reload = false;
@@ -238,6 +238,45 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 u64 rl_get_cr8(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic ? rl_lapic_get_cr8(vcpu) : vcpu->cr8;
+}
+
+/**
+ * rl_get_cr() - Read a control register
+ * @vcpu: the vCPU
+ * @nr: 0, 2, 3, 4 or 8
+ */
+u64 rl_get_cr(struct rl_vcpu *vcpu, unsigned int nr)
+{
+	switch (nr) {
+	case 0:
+		return rl_cr0_read(vcpu);
+	case 2:
+		return vcpu->cr2;
+	case 3:
+		return rl_cr3_read(vcpu);
+	case 4:
+		return rl_cr4_read(vcpu);
+	default:
+		return rl_get_cr8(vcpu);
+	}
+}
+
+/* The guest's MOV to a control register: 0, or 1 for #GP. */
+int rl_set_cr(struct rl_vcpu *vcpu, unsigned int nr, u64 val)
+{
+	switch (nr) {
+	case 0:
+		return set_cr0(vcpu, val);
+	case 2:
+		vcpu->cr2 = val;
+		return 0;
+	case 3:
+		return set_cr3(vcpu, val);
+	case 4:
+		return set_cr4(vcpu, val);
+	default:
+		return rl_set_cr8(vcpu, val);
+	}
 }
 
 static u64 efer_known(void)

@@ -59,7 +59,7 @@ static void decode_io(struct svm_vcpu *svm, struct rl_exit *exit)
 	exit->io.size = (info & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
 	exit->io.in = info & SVM_IOIO_TYPE_MASK;
 	exit->io.tried = false;
-	exit->io.string = info & (SVM_IOIO_STR_MASK | SVM_IOIO_REP_MASK);
+	exit->io.string = info & SVM_IOIO_STR_MASK;
 	/* EXITINFO2 is the next RIP, with or without nRIP save. */
 	exit->insn_len = c->exit_info_2 - svm->vmcb->save.rip;
 }

@@ -46,12 +46,9 @@ struct machine {
 	unsigned long regs[16];
 	struct rl_seg seg[RL_SEG_NR];
 	struct rl_dtable gdt, idt;
-	u64 cr[9], dr[8], msr[16];
+	u64 cr[9], dr[8];
 	u8 xmm[16][16];
 	u8 io_page[4096];
-	enum rl_emul_misc misc;
-	u64 misc_arg;
-	unsigned int nr_misc;
 	bool to_user;		/* MMIO reads and IN need user space */
 	u64 answer[8];		/* what it answered for the instruction so far */
 	unsigned int nr_answers, next_answer;
@@ -179,8 +176,7 @@ static enum rl_emul_result m_cmpxchg(struct rl_emul *e, u64 linear, const void *
 	return r || !*ok ? r : m_write(e, linear, new, len, RL_EMUL_WRITE);
 }
 
-static enum rl_emul_result m_in(struct rl_emul *e, u16 port, unsigned int size, void *buf,
-				unsigned int count)
+static enum rl_emul_result m_in(struct rl_emul *e, u16 port, unsigned int size, unsigned int count)
 {
 	struct machine *m = machine_of(e);
 	unsigned int i;
@@ -188,15 +184,14 @@ static enum rl_emul_result m_in(struct rl_emul *e, u16 port, unsigned int size, 
 	if (!take_input(m))
 		return RL_EMUL_USER;
 	for (i = 0; i < count; i++, m->input++)
-		memcpy((u8 *)buf + i * size, &m->input, size);
-	log_access(m, 'i', port, size, count, buf);
+		memcpy(e->io_page + i * size, &m->input, size);
+	log_access(m, 'i', port, size, count, e->io_page);
 	return RL_EMUL_OK;
 }
 
-static enum rl_emul_result m_out(struct rl_emul *e, u16 port, unsigned int size, const void *buf,
-				 unsigned int count)
+static enum rl_emul_result m_out(struct rl_emul *e, u16 port, unsigned int size, unsigned int count)
 {
-	log_access(machine_of(e), 'o', port, size, count, buf);
+	log_access(machine_of(e), 'o', port, size, count, e->io_page);
 	e->stop |= machine_of(e)->to_user;
 	return RL_EMUL_OK;
 }
@@ -214,11 +209,6 @@ static void m_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_se
 static void m_get_dtable(struct rl_emul *e, bool idt, struct rl_dtable *out)
 {
 	*out = idt ? machine_of(e)->idt : machine_of(e)->gdt;
-}
-
-static void m_set_dtable(struct rl_emul *e, bool idt, const struct rl_dtable *val)
-{
-	*(idt ? &machine_of(e)->idt : &machine_of(e)->gdt) = *val;
 }
 
 static u64 m_get_cr(struct rl_emul *e, unsigned int nr)
@@ -244,31 +234,6 @@ static enum rl_emul_result m_set_dr(struct rl_emul *e, unsigned int nr, u64 val)
 	return RL_EMUL_OK;
 }
 
-/* 16 MSRs; the others fault. */
-static enum rl_emul_result m_rdmsr(struct rl_emul *e, u32 index, u64 *val)
-{
-	if (index >= 16)
-		return rl_emul_fault_code(e, 13, 0);
-	*val = machine_of(e)->msr[index];
-	return RL_EMUL_OK;
-}
-
-static enum rl_emul_result m_wrmsr(struct rl_emul *e, u32 index, u64 val)
-{
-	if (index >= 16)
-		return rl_emul_fault_code(e, 13, 0);
-	machine_of(e)->msr[index] = val;
-	return RL_EMUL_OK;
-}
-
-static enum rl_emul_result m_misc(struct rl_emul *e, enum rl_emul_misc what, u64 arg)
-{
-	machine_of(e)->misc = what;
-	machine_of(e)->misc_arg = arg;
-	machine_of(e)->nr_misc++;
-	return RL_EMUL_OK;
-}
-
 static void m_xmm_read(struct rl_emul *e, unsigned int nr, void *buf)
 {
 	memcpy(buf, machine_of(e)->xmm[nr], 16);
@@ -282,9 +247,8 @@ static void m_xmm_write(struct rl_emul *e, unsigned int nr, const void *buf)
 static const struct rl_emul_ops machine_ops = {
 	.read = m_read, .write = m_write, .cmpxchg = m_cmpxchg, .in = m_in, .out = m_out,
 	.get_seg = m_get_seg, .set_seg = m_set_seg,
-	.get_dtable = m_get_dtable, .set_dtable = m_set_dtable,
+	.get_dtable = m_get_dtable,
 	.get_cr = m_get_cr, .set_cr = m_set_cr, .get_dr = m_get_dr, .set_dr = m_set_dr,
-	.rdmsr = m_rdmsr, .wrmsr = m_wrmsr, .misc = m_misc,
 	.xmm_read = m_xmm_read, .xmm_write = m_xmm_write,
 };
 
