@@ -278,7 +278,7 @@ static bool blk_work(struct rl_vq *vq, struct iovec *iov)
 	if (req)
 		list_del(&req->link);
 	more = !list_empty(&bq->deferred);
-	mutex_unlock(&vq->lock);
+	rl_vq_unlock(vq);
 	/* For another thread, if there is one. */
 	if (more)
 		rl_vq_defer(vq);

@@ -289,11 +289,12 @@ static int vdev_start(struct rl_vdev *dev)
 	}
 	if (r)
 		goto out;
+	/* First: a queue that breaks as soon as it is live has to be heard of. */
+	WRITE_ONCE(dev->state, RINGLET_STATE_RUNNING);
 	for (n = 0; n < dev->nr_queues; n++)
 		WRITE_ONCE(dev->vq[n].live, dev->vq[n].ring.size);
 	if (dev->ops->start)
 		dev->ops->start(dev);
-	WRITE_ONCE(dev->state, RINGLET_STATE_RUNNING);
 	for (n = 0; n < dev->nr_queues; n++)
 		rl_vq_serve(&dev->vq[n]);
 out:

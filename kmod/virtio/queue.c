@@ -174,10 +174,13 @@ static int vq_serve_locked(struct rl_vq *vq)
 
 	if (READ_ONCE(vq->dev->state) == RINGLET_STATE_NEEDS_RESET)
 		return ops->reap ? ops->reap(vq, true) : 0;
+	/* Not in use, it lies nowhere. What is in flight at a stop is for rl_vq_drain(). */
+	if (!READ_ONCE(vq->live))
+		return 0;
 	r = rl_ring_begin(&vq->ring);
 	if (!r && ops->reap)
 		r = ops->reap(vq, false);
-	if (!r && vq->live && READ_ONCE(vq->dev->state) == RINGLET_STATE_RUNNING)
+	if (!r && READ_ONCE(vq->dev->state) == RINGLET_STATE_RUNNING)
 		r = ops->serve(vq);
 	if (r < 0) {
 		vq_broke(vq, r);
@@ -319,7 +322,7 @@ static void vq_work(struct rl_vq *vq, struct iovec *iov)
 		vq->dev->ops->work(vq, iov);
 	rl_vq_serve(vq);
 	/* rl_vq_drain() may have found it in use. */
-	if (!READ_ONCE(vq->live))
+	if (!vdev_running(vq->dev))
 		rl_vq_defer(vq);
 }
 
