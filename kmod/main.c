@@ -261,21 +261,23 @@ static int __init rl_init(void)
 	register_reboot_notifier(&reboot_nb);
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
 
-	r = misc_register(&rl_dev);
-	if (r)
-		goto err_notifiers;
+	/* Last, and first of them what may well fail: who opens one keeps the module's code. */
 	if (kvm_node) {
 		r = misc_register(&kvm_dev);
 		if (r) {
 			pr_err("kvm_node=1: /dev/kvm is taken, is kvm.ko loaded? (error %d)\n", r);
-			goto err_dev;
+			goto err_notifiers;
 		}
 	}
+	r = misc_register(&rl_dev);
+	if (r)
+		goto err_kvm_dev;
 	pr_info("%s backend ready\n", rl_ops->name);
 	return 0;
 
-err_dev:
-	misc_deregister(&rl_dev);
+err_kvm_dev:
+	if (kvm_node)
+		misc_deregister(&kvm_dev);
 err_notifiers:
 	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
 	unregister_reboot_notifier(&reboot_nb);

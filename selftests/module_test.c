@@ -7,6 +7,7 @@
  */
 #include "lib.h"
 #include "harness.h"
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -176,7 +177,8 @@ TEST_F(module, answers_as_dev_kvm)
 TEST_F(module, beside_kvm)
 {
 	struct vm *ours;
-	int dev, kvm, theirs, vcpu;
+	int dev, kvm, theirs, vcpu, watch;
+	char event[512];
 
 	FOR_RINGLET();
 	if (kvm_loaded() || kvm_modprobe(true))
@@ -213,8 +215,13 @@ TEST_F(module, beside_kvm)
 
 	/* and /dev/kvm is taken: loading with kvm_node=1 says so */
 	ASSERT_EQ(0, unload());
+	watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	ASSERT_LE(0, inotify_add_watch(watch, "/dev", IN_CREATE));
 	EXPECT_NE(0, load("kvm_node=1"));
 	EXPECT_FALSE(exists("/sys/module/" MODULE));
+	/* nor was there a node for a moment, whose opener would have lost the code behind it */
+	EXPECT_EQ(-1, read(watch, event, sizeof(event)));
+	close(watch);
 	EXPECT_EQ(0, load(""));
 	EXPECT_EQ(0, kvm_modprobe(false));
 }
