@@ -141,16 +141,21 @@ void rl_tdp_flush(struct rl_vm *vm)
 	free_zapped(&vm->mmu);
 }
 
-/* Let others in between two entries, at the price of a flush now. */
+/*
+ * Let others in between two entries, at the price of a flush now. Once at each
+ * place: the walk starts anew from the top, and would never get anywhere while
+ * others always want the lock.
+ */
 static void it_yield(struct rl_vm *vm, struct rl_tdp_iter *it, bool *flush)
 {
-	if (!need_resched() && !spin_needbreak(&vm->mmu.lock))
+	if (it->yielded == it->gfn || (!need_resched() && !spin_needbreak(&vm->mmu.lock)))
 		return;
 	if (*flush)
 		rl_tdp_flush(vm);
 	*flush = false;
 	cond_resched_lock(&vm->mmu.lock);
 	rl_it_start(it, &vm->mmu, it->gfn, it->end);
+	it->yielded = it->gfn;
 }
 
 /*

@@ -22,6 +22,7 @@
 struct rl_tdp_iter {
 	gfn_t gfn;		/* first gfn of interest under @sptep */
 	gfn_t end;
+	gfn_t yielded;		/* where the lock was dropped last, for it_yield() */
 	u64 *sptep;		/* NULL when the walk is over */
 	u64 old_spte;
 	int level;
@@ -51,6 +52,7 @@ static inline void rl_it_start(struct rl_tdp_iter *it, struct rl_mmu *mmu, gfn_t
 	lockdep_assert_held(&mmu->lock);
 
 	it->gfn = start;
+	it->yielded = ~0ULL;
 	/* Nothing lies beyond what the top table can address. */
 	it->end = min_t(gfn_t, end, rl_level_pages(mmu->levels + 1));
 	it->level = mmu->levels;
