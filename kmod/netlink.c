@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The generic netlink family of uapi/ringlet.yaml: VMs, vCPUs, their counters,
- * and events.
+ * The generic netlink family of uapi/ringlet.yaml: VMs, vCPUs, data planes, their
+ * counters, and events.
  *
  * Owns:    the numbers of VMs, vm->owner, the list of subscribers.
  * Touches: counters, which it reads while others bump them.
  * Locks:   vms_lock while a VM is looked at: vm_destroy() takes the VM out under
- *          it first, so no reference is needed and none is ever the last.
+ *          it first, so no reference is needed and none is ever the last; vm->lock
+ *          inside, for the VM's list of devices.
  *          subs_lock for subscribers. Neither is held while taking the other.
  *
  * Who sees what is decided for each VM, by struct viewer. A multicast group
@@ -24,10 +25,13 @@
 #include "compat.h"
 #include "netlink.h"
 #include "vcpu.h"
+#include "virtio/virtio.h"
 #include "vm.h"
 
 static_assert(RINGLET_VCPU_STATE_RUNNABLE == KVM_MP_STATE_RUNNABLE);
 static_assert(RINGLET_VCPU_STATE_SIPI_RECEIVED == KVM_MP_STATE_SIPI_RECEIVED);
+static_assert(RINGLET_DEVICE_STATE_STOPPED == RINGLET_STATE_STOPPED);
+static_assert(RINGLET_DEVICE_STATE_NEEDS_RESET == RINGLET_STATE_NEEDS_RESET);
 
 static DEFINE_XARRAY_ALLOC1(vms);
 static DEFINE_MUTEX(vms_lock);
@@ -58,6 +62,7 @@ struct msg {
 	u8 cmd;
 	struct rl_vcpu *vcpu;		/* of an event */
 	u32 reason, suberror;
+	struct rl_vdev *dev;		/* likewise */
 };
 
 /* The sender of a request, as far as the socket's opener was the same. */
@@ -97,18 +102,19 @@ static int msg_end(struct msg *m, void *head, int err)
 }
 
 /*
- * Put functions: item @i of @vm as a message. 0, -ENOENT when there is none,
- * -EMSGSIZE. A few counters at a time, hence the sums of errors.
+ * Put functions: the first item of @vm that is not before *@at as a message; *@at
+ * becomes its own. 0, -ENOENT when there is none, -EMSGSIZE. A few counters at a
+ * time, hence the sums of errors.
  */
 
-static int put_vm(struct msg *m, struct rl_vm *vm, int i)
+static int put_vm(struct msg *m, struct rl_vm *vm, unsigned long *at)
 {
 	const struct rl_vm_stats *st = &vm->stat;
 	struct sk_buff *skb = m->skb;
 	void *head;
 	int err;
 
-	if (i)
+	if (*at)
 		return -ENOENT;
 	head = genlmsg_put(skb, m->portid, m->seq, &family, m->flags, m->cmd);
 	if (!head)
@@ -163,7 +169,7 @@ static pid_t last_tid(struct rl_vcpu *vcpu, struct pid_namespace *ns)
 	return tid;
 }
 
-static int put_vcpu(struct msg *m, struct rl_vm *vm, int i)
+static int put_vcpu(struct msg *m, struct rl_vm *vm, unsigned long *at)
 {
 	struct sk_buff *skb = m->skb;
 	const struct rl_vcpu_stats *st;
@@ -173,9 +179,9 @@ static int put_vcpu(struct msg *m, struct rl_vm *vm, int i)
 	pid_t tid;
 
 	/* Pairs with vm_create_vcpu(). */
-	if (i >= smp_load_acquire(&vm->nr_vcpus))
+	if (*at >= smp_load_acquire(&vm->nr_vcpus))
 		return -ENOENT;
-	vcpu = vm->vcpus[i];
+	vcpu = vm->vcpus[*at];
 	st = &vcpu->stat;
 	cpu = READ_ONCE(vcpu->cpu);
 	tid = last_tid(vcpu, m->viewer->pid_ns);
@@ -205,7 +211,7 @@ static int put_vcpu(struct msg *m, struct rl_vm *vm, int i)
 	return msg_end(m, head, err ?: put_exits(skb, st->exits));
 }
 
-static int put_stopped(struct msg *m, struct rl_vm *vm, int i)
+static int put_stopped(struct msg *m, struct rl_vm *vm, unsigned long *at)
 {
 	struct sk_buff *skb = m->skb;
 	void *head;
@@ -223,7 +229,114 @@ static int put_stopped(struct msg *m, struct rl_vm *vm, int i)
 	return msg_end(m, head, err);
 }
 
-typedef int (*put_fn)(struct msg *m, struct rl_vm *vm, int i);
+static int put_one_vdev(struct msg *m, const struct rl_vdev *dev)
+{
+	struct sk_buff *skb = m->skb;
+	u32 state = READ_ONCE(dev->state);
+	void *head;
+	int err;
+
+	head = genlmsg_put(skb, m->portid, m->seq, &family, m->flags, m->cmd);
+	if (!head)
+		return -EMSGSIZE;
+	err = nla_put_u32(skb, RINGLET_A_DEVICE_VM_ID, dev->vm->id) ?:
+	      nla_put_u32(skb, RINGLET_A_DEVICE_ID, dev->id) ?:
+	      nla_put_u32(skb, RINGLET_A_DEVICE_TYPE, dev->type) ?:
+	      nla_put_u32(skb, RINGLET_A_DEVICE_STATE, state) ?:
+	      nla_put_u32(skb, RINGLET_A_DEVICE_QUEUES, dev->nr_queues) ?:
+	      nla_put_u64_64bit(skb, RINGLET_A_DEVICE_FEATURES, READ_ONCE(dev->features),
+				RINGLET_A_DEVICE_PAD);
+	if (!err && READ_ONCE(dev->flags) & RINGLET_STATUS_BACKEND_GONE)
+		err = nla_put_flag(skb, RINGLET_A_DEVICE_BACKEND_GONE);
+	if (!err && state == RINGLET_STATE_NEEDS_RESET)
+		err = nla_put_u32(skb, RINGLET_A_DEVICE_BAD_QUEUE, READ_ONCE(dev->bad_queue)) ?:
+		      nla_put_u32(skb, RINGLET_A_DEVICE_ERROR, -READ_ONCE(dev->error));
+	return msg_end(m, head, err);
+}
+
+/* vm->lock held: in the order of their numbers, which the list has them in. */
+static struct rl_vdev *next_vdev(struct rl_vm *vm, u32 id)
+{
+	struct rl_vdev *dev;
+
+	list_for_each_entry(dev, &vm->vdevs, link)
+		if (dev->id >= id)
+			return dev;
+	return NULL;
+}
+
+static int put_vdev(struct msg *m, struct rl_vm *vm, unsigned long *at)
+{
+	struct rl_vdev *dev;
+	int r = -ENOENT;
+
+	mutex_lock(&vm->lock);
+	dev = next_vdev(vm, *at);
+	if (dev) {
+		*at = dev->id;
+		r = put_one_vdev(m, dev);
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+static int put_broken(struct msg *m, struct rl_vm *vm, unsigned long *at)
+{
+	return put_one_vdev(m, m->dev);
+}
+
+static int put_one_vq(struct msg *m, const struct rl_vdev *dev, const struct rl_vq *vq)
+{
+	const struct ringlet_queue_stats *st = &vq->stat;
+	struct sk_buff *skb = m->skb;
+	void *head;
+	int err;
+
+	head = genlmsg_put(skb, m->portid, m->seq, &family, m->flags, m->cmd);
+	if (!head)
+		return -EMSGSIZE;
+	err = nla_put_u32(skb, RINGLET_A_QUEUE_VM_ID, dev->vm->id) ?:
+	      nla_put_u32(skb, RINGLET_A_QUEUE_DEVICE_ID, dev->id) ?:
+	      nla_put_u32(skb, RINGLET_A_QUEUE_ID, vq->index) ?:
+	      nla_put_u32(skb, RINGLET_A_QUEUE_SIZE, READ_ONCE(vq->ring.size));
+#define PUT(attr, field) \
+	(err = err ?: nla_put_u64_64bit(skb, RINGLET_A_QUEUE_##attr, READ_ONCE(st->field), \
+					RINGLET_A_QUEUE_PAD))
+	PUT(DOORBELLS, kicks);
+	PUT(REQUESTS, requests);
+	PUT(BYTES_READ, bytes_read);
+	PUT(BYTES_WRITTEN, bytes_written);
+	PUT(INTERRUPTS, interrupts);
+	PUT(SUPPRESSED, suppressed);
+	PUT(ERRORS, errors);
+	PUT(DEFERRED, deferred);
+	PUT(POLLS, polls);
+#undef PUT
+	return msg_end(m, head, err);
+}
+
+/* Items are queues, of all devices: device number and queue in one. */
+static int put_vq(struct msg *m, struct rl_vm *vm, unsigned long *at)
+{
+	unsigned long id = *at / RINGLET_MAX_QUEUES, n = *at % RINGLET_MAX_QUEUES;
+	struct rl_vdev *dev;
+	int r = -ENOENT;
+
+	mutex_lock(&vm->lock);
+	dev = next_vdev(vm, id);
+	if (dev && dev->id == id && n >= dev->nr_queues)
+		dev = next_vdev(vm, id + 1);
+	if (dev) {
+		if (dev->id != id)
+			n = 0;
+		*at = (unsigned long)dev->id * RINGLET_MAX_QUEUES + n;
+		r = put_one_vq(m, dev, &dev->vq[n]);
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+typedef int (*put_fn)(struct msg *m, struct rl_vm *vm, unsigned long *at);
 
 /* Requests */
 
@@ -239,9 +352,9 @@ static int dump(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn
 		.flags = NLM_F_MULTI,
 		.cmd = cmd,
 	};
-	unsigned long id;
+	unsigned long id, at;
+	int r = -ENOENT;
 	struct rl_vm *vm;
-	int i, r = -ENOENT;
 
 	viewer_init(&viewer, cb->skb);
 	mutex_lock(&vms_lock);
@@ -250,10 +363,10 @@ static int dump(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn
 			break;
 		if (!may_see(&viewer, vm))
 			continue;
-		for (i = id == cb->args[0] ? cb->args[1] : 0; !(r = put(&m, vm, i)); i++)
+		for (at = id == cb->args[0] ? cb->args[1] : 0; !(r = put(&m, vm, &at)); at++)
 			;
 		cb->args[0] = id;
-		cb->args[1] = i;
+		cb->args[1] = at;
 		if (r != -ENOENT)
 			break;
 	}
@@ -270,16 +383,49 @@ static int dump_vms(struct sk_buff *skb, struct netlink_callback *cb)
 	return dump(skb, cb, RINGLET_CMD_VM_GET, put_vm, 0);
 }
 
-static int dump_vcpus(struct sk_buff *skb, struct netlink_callback *cb)
+/* The parts of all VMs, or of the one that the first attribute names. */
+static_assert(RINGLET_A_VCPU_VM_ID == 1 && RINGLET_A_DEVICE_VM_ID == 1 &&
+	      RINGLET_A_QUEUE_VM_ID == 1);
+
+static int dump_parts(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn put)
 {
 	struct nlattr *only = rl_dump_attrs(cb)[RINGLET_A_VCPU_VM_ID];
 
-	return dump(skb, cb, RINGLET_CMD_VCPU_GET, put_vcpu, only ? nla_get_u32(only) : 0);
+	return dump(skb, cb, cmd, put, only ? nla_get_u32(only) : 0);
 }
 
-/* One VM, or with @vcpu_id one of its vCPUs. */
-static int get(struct sk_buff *request, struct genl_info *info, u32 vm_id, put_fn put,
-	       const u32 *vcpu_id)
+static int dump_vcpus(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return dump_parts(skb, cb, RINGLET_CMD_VCPU_GET, put_vcpu);
+}
+
+static int dump_vdevs(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return dump_parts(skb, cb, RINGLET_CMD_DEVICE_GET, put_vdev);
+}
+
+static int dump_vqs(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return dump_parts(skb, cb, RINGLET_CMD_QUEUE_GET, put_vq);
+}
+
+/* Where the part with a number is for its put function; ~0: nowhere. */
+typedef unsigned long (*find_fn)(struct rl_vm *vm, u32 id);
+
+static unsigned long find_vcpu(struct rl_vm *vm, u32 id)
+{
+	struct rl_vcpu *vcpu = rl_vcpu_by_id(vm, id);
+
+	return vcpu ? vcpu->index : ~0ul;
+}
+
+static unsigned long find_vdev(struct rl_vm *vm, u32 id)
+{
+	return id;
+}
+
+/* One VM, or with @find one of its parts. */
+static int get(struct sk_buff *request, struct genl_info *info, put_fn put, find_fn find)
 {
 	struct viewer viewer;
 	struct msg m = {
@@ -288,24 +434,27 @@ static int get(struct sk_buff *request, struct genl_info *info, u32 vm_id, put_f
 		.seq = info->snd_seq,
 		.cmd = info->genlhdr->cmd,
 	};
-	struct rl_vcpu *vcpu;
+	struct nlattr **attrs = info->attrs;
+	unsigned long at = 0, want;
+	int r = -ENOENT;
 	struct sk_buff *skb;
-	int i = 0, r = -ENOENT;
 	struct rl_vm *vm;
 
+	/* The VM's number is the first attribute of each set, the part's the second. */
+	if (GENL_REQ_ATTR_CHECK(info, 1) || (find && GENL_REQ_ATTR_CHECK(info, 2)))
+		return -EINVAL;
 	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 	if (!skb)
 		return -ENOMEM;
 	m.skb = skb;
 	viewer_init(&viewer, request);
 	mutex_lock(&vms_lock);
-	vm = xa_load(&vms, vm_id);
+	vm = xa_load(&vms, nla_get_u32(attrs[1]));
 	if (vm && may_see(&viewer, vm)) {
-		vcpu = vcpu_id ? rl_vcpu_by_id(vm, *vcpu_id) : NULL;
-		if (vcpu)
-			i = vcpu->index;
-		if (vcpu || !vcpu_id)
-			r = put(&m, vm, i);
+		if (find)
+			at = find(vm, nla_get_u32(attrs[2]));
+		want = at;
+		r = put(&m, vm, &at) ?: at == want ? 0 : -ENOENT;
 	}
 	mutex_unlock(&vms_lock);
 	if (!r)
@@ -316,20 +465,17 @@ static int get(struct sk_buff *request, struct genl_info *info, u32 vm_id, put_f
 
 static int get_vm(struct sk_buff *skb, struct genl_info *info)
 {
-	if (GENL_REQ_ATTR_CHECK(info, RINGLET_A_VM_ID))
-		return -EINVAL;
-	return get(skb, info, nla_get_u32(info->attrs[RINGLET_A_VM_ID]), put_vm, NULL);
+	return get(skb, info, put_vm, NULL);
 }
 
 static int get_vcpu(struct sk_buff *skb, struct genl_info *info)
 {
-	u32 id;
+	return get(skb, info, put_vcpu, find_vcpu);
+}
 
-	if (GENL_REQ_ATTR_CHECK(info, RINGLET_A_VCPU_VM_ID) ||
-	    GENL_REQ_ATTR_CHECK(info, RINGLET_A_VCPU_ID))
-		return -EINVAL;
-	id = nla_get_u32(info->attrs[RINGLET_A_VCPU_ID]);
-	return get(skb, info, nla_get_u32(info->attrs[RINGLET_A_VCPU_VM_ID]), put_vcpu, &id);
+static int get_vdev(struct sk_buff *skb, struct genl_info *info)
+{
+	return get(skb, info, put_vdev, find_vdev);
 }
 
 /* Events */
@@ -338,9 +484,11 @@ static int get_vcpu(struct sk_buff *skb, struct genl_info *info)
 static struct sk_buff *event_msg(struct msg *m, struct rl_vm *vm, put_fn put,
 				 const struct viewer *viewer)
 {
+	unsigned long at = 0;
+
 	m->skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 	m->viewer = viewer;
-	if (m->skb && put(m, vm, 0)) {
+	if (m->skb && put(m, vm, &at)) {
 		nlmsg_free(m->skb);
 		m->skb = NULL;
 	}
@@ -380,6 +528,13 @@ void rl_netlink_vcpu_stopped(struct rl_vcpu *vcpu, enum ringlet_stop_reason reas
 	};
 
 	event(&m, vcpu->vm, put_stopped);
+}
+
+void rl_netlink_device_broken(struct rl_vdev *dev)
+{
+	struct msg m = { .cmd = RINGLET_CMD_DEVICE_BROKEN_NTF, .dev = dev };
+
+	event(&m, dev->vm, put_broken);
 }
 
 /* subs_lock held. */
@@ -446,17 +601,22 @@ static const struct nla_policy vm_policy[] = {
 	[RINGLET_A_VM_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 };
 
-static const struct nla_policy vcpu_policy[] = {
+static const struct nla_policy part_policy[] = {
 	[RINGLET_A_VCPU_VM_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 	[RINGLET_A_VCPU_ID] = { .type = NLA_U32 },
 };
+
+static_assert(RINGLET_A_VCPU_ID == 2 && RINGLET_A_DEVICE_ID == 2);
 
 #define REQUEST(set) .policy = set##_policy, .maxattr = ARRAY_SIZE(set##_policy) - 1
 
 static const struct genl_ops ops[] = {
 	{ .cmd = RINGLET_CMD_VM_GET, .doit = get_vm, .dumpit = dump_vms, REQUEST(vm) },
-	{ .cmd = RINGLET_CMD_VCPU_GET, .doit = get_vcpu, .dumpit = dump_vcpus, REQUEST(vcpu) },
+	{ .cmd = RINGLET_CMD_VCPU_GET, .doit = get_vcpu, .dumpit = dump_vcpus, REQUEST(part) },
 	{ .cmd = RINGLET_CMD_SUBSCRIBE, .doit = subscribe },
+	{ .cmd = RINGLET_CMD_DEVICE_GET, .doit = get_vdev, .dumpit = dump_vdevs,
+	  REQUEST(part) },
+	{ .cmd = RINGLET_CMD_QUEUE_GET, .dumpit = dump_vqs, REQUEST(vm) },
 };
 
 static const struct genl_multicast_group groups[] = {

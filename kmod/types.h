@@ -25,6 +25,7 @@ typedef u64 hpa_t;	/* host physical address */
 
 struct rl_vm;
 struct rl_vcpu;
+struct rl_vdev;
 struct rl_lapic;
 struct rl_mmu;
 struct rl_exit;

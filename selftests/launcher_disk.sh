@@ -58,6 +58,18 @@ for model in $models; do
 	cmp "$dir/a" "$dir/b" && [ "$(head -c 3000 "$dir/written" | tr -d '\0' | wc -c)" = 0 ]
 	result $? "$model: it writes what it should, where it should"
 
+	if [ $model = kernel ]; then
+		"$RINGLET" ps > "$dir/ps" && grep -q 'device 0: disk, running, 1 queue$' "$dir/ps" &&
+			grep -q 'device 2: disk, running, 2 queues$' "$dir/ps" &&
+			"$RINGLET" stat > "$dir/stat" &&
+			awk '/^  1 \(disk\), 0/ { data = $4 > 10 && $5 > 2600000 && $6 == 0 && $7 > 0 && $8 > 0 }
+			     /^  2 \(disk\), / { written += $6 }
+			     END { exit !(data && written > 2000000) }' "$dir/stat"
+		status=$?
+		[ $status = 0 ] || sed 's/^/# /' "$dir/ps" "$dir/stat"
+		result $status "$model: ps and stat show the disks"
+	fi
+
 	type 'echo $(cat /sys/block/vdc/serial) has $(ls /sys/block/vdc/mq | wc -l)' \
 		'^ringlet-2 has 2'
 	result $? "$model: serial number and queues"

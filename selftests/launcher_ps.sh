@@ -74,7 +74,8 @@ result $? "monitor listens"
 
 # shellcheck disable=SC2086 # lists of bytes
 elf "$dir/halt" $say_R $halt
-start --kernel "$dir/halt" --cpus 2 --memory 32M
+truncate -s 1M "$dir/disk"
+start --kernel "$dir/halt" --cpus 2 --memory 32M --disk "$dir/disk,queues=3" --disk "$dir/disk,ro"
 await 1 '^R'
 result $? "a guest with two vCPUs runs"
 shows " $launcher .* 2  *32M .* ringlet$" ps
@@ -82,6 +83,9 @@ result $? "ps shows it"
 vm=$(awk -v pid="$launcher" '$2 == pid { print $1 }' "$dir/shown")
 grep -q 'vCPU 0: halted' "$dir/shown" && grep -q 'vCPU 1: waits for SIPI\|vCPU 1: not started' "$dir/shown"
 result $? "and what its vCPUs do"
+grep -q '^ *device 0: disk, stopped, 3 queues$' "$dir/shown" &&
+	grep -q '^ *device 1: disk, stopped, 1 queue$' "$dir/shown"
+result $? "and its devices"
 shows "^VM $vm: process $launcher (ringlet), 2 vCPUs, 32 MiB" stat --vm "$vm" &&
 	grep -q '^  exit: io  *[1-9]' "$dir/shown" && grep -q '^  halts  *[1-9]' "$dir/shown" &&
 	grep -q 'mapped pages: ' "$dir/shown"
@@ -121,6 +125,19 @@ elf "$dir/triple" $say_R 0f 0b $halt
 start --kernel "$dir/triple"
 told 'vCPU 0 stopped: triple fault'
 result $? "monitor tells of a triple fault"
+kill -TERM "$launcher"
+ended 143
+
+# A driver that has put more requests into its queue than there is room for.
+# shellcheck disable=SC2046,SC2086
+elf "$dir/broken" $say_R $(driver 0x4000) $halt
+start --kernel "$dir/broken" --memory 32M --disk "$dir/disk"
+told 'device 0 (disk) needs a reset: queue 0: Invalid argument$'
+result $? "monitor tells of a device that needs a reset"
+shows '^ *device 0: disk, needs a reset, 1 queue$' ps
+result $? "ps shows that it does"
+shows '^  0 (disk), 0 ' stat && ! grep -q '^  1 ' "$dir/shown"
+result $? "stat has its queue"
 kill -TERM "$launcher"
 ended 143
 

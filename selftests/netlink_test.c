@@ -3,109 +3,16 @@
  * The generic netlink family: what it lists, who sees it, events, and requests
  * that are wrong. ringlet.ko's own: skipped on another hypervisor.
  */
-#include "lib.h"
+#include "nl.h"
 #include "harness.h"
-#include <linux/genetlink.h>
-#include <linux/netlink.h>
-#include <linux/ringlet_netlink.h>
+#include "vdev.h"
+#include <linux/virtio_blk.h>
 #include <sched.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #define NOBODY		65534
 #define MEMORY		0x400000ull
 #define GPA		((u64)HOLE_GPA)
-
-struct nl {
-	int fd;
-	u16 family;
-	u32 group, seq;
-	size_t len;		/* of what is in buf */
-	char *buf;
-	size_t buf_size;
-};
-
-struct request {
-	struct nlmsghdr nlh;
-	struct genlmsghdr genl;
-	char attrs[200];
-};
-
-static void request_init(struct request *r, u16 family, u8 cmd, u16 flags)
-{
-	memset(r, 0, sizeof(*r));
-	r->nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
-	r->nlh.nlmsg_type = family;
-	r->nlh.nlmsg_flags = NLM_F_REQUEST | flags;
-	r->genl.cmd = cmd;
-	r->genl.version = 1;
-}
-
-/* Returns the attribute, for those who want to spoil it. */
-static struct nlattr *request_add(struct request *r, u16 type, const void *data, u16 len)
-{
-	struct nlattr *a = (void *)r + NLMSG_ALIGN(r->nlh.nlmsg_len);
-
-	a->nla_type = type;
-	a->nla_len = NLA_HDRLEN + len;
-	memcpy((void *)a + NLA_HDRLEN, data, len);
-	r->nlh.nlmsg_len = NLMSG_ALIGN(r->nlh.nlmsg_len) + NLA_ALIGN(a->nla_len);
-	return a;
-}
-
-static void request_u32(struct request *r, u16 type, u32 val)
-{
-	request_add(r, type, &val, sizeof(val));
-}
-
-static void nl_send(struct nl *nl, struct request *r)
-{
-	r->nlh.nlmsg_seq = ++nl->seq;
-	CHECK(NULL, send(nl->fd, r, r->nlh.nlmsg_len, 0) == r->nlh.nlmsg_len, "send");
-}
-
-/* The attribute of a type in what lies between; NULL. */
-static struct nlattr *find(void *from, size_t len, u16 type)
-{
-	struct nlattr *a = from;
-
-	for (; len >= NLA_HDRLEN && a->nla_len >= NLA_HDRLEN && a->nla_len <= len;
-	     len -= NLA_ALIGN(a->nla_len), a = (void *)a + NLA_ALIGN(a->nla_len)) {
-		if ((a->nla_type & NLA_TYPE_MASK) == type)
-			return a;
-		if (NLA_ALIGN(a->nla_len) > len)
-			break;
-	}
-	return NULL;
-}
-
-static struct nlattr *attr(struct nlmsghdr *h, u16 type)
-{
-	return find((void *)h + NLMSG_LENGTH(GENL_HDRLEN),
-		    h->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), type);
-}
-
-static void *payload(struct nlattr *a)
-{
-	CHECK(NULL, a, "an attribute is missing");
-	return (void *)a + NLA_HDRLEN;
-}
-
-static u32 attr_u32(struct nlmsghdr *h, u16 type)
-{
-	u32 val;
-
-	memcpy(&val, payload(attr(h, type)), sizeof(val));
-	return val;
-}
-
-static u64 attr_u64(struct nlmsghdr *h, u16 type)
-{
-	u64 val;
-
-	memcpy(&val, payload(attr(h, type)), sizeof(val));
-	return val;
-}
 
 /* Count of one reason, 0 when it is not there. */
 static u64 exits(struct nlmsghdr *h, const char *reason)
@@ -114,119 +21,18 @@ static u64 exits(struct nlmsghdr *h, const char *reason)
 	struct nlattr *a;
 	u64 count;
 
-	while ((a = find(at, end - at, RINGLET_A_VCPU_EXIT))) {
+	while ((a = nl_find(at, end - at, RINGLET_A_VCPU_EXIT))) {
 		void *in = (void *)a + NLA_HDRLEN;
 		size_t len = a->nla_len - NLA_HDRLEN;
 
-		if (!strcmp(payload(find(in, len, RINGLET_A_EXIT_REASON)), reason)) {
-			memcpy(&count, payload(find(in, len, RINGLET_A_EXIT_COUNT)), 8);
+		if (!strcmp(payload(nl_find(in, len, RINGLET_A_EXIT_REASON)), reason)) {
+			memcpy(&count, payload(nl_find(in, len, RINGLET_A_EXIT_COUNT)), 8);
 			return count;
 		}
 		at = (void *)a + NLA_ALIGN(a->nla_len);
 	}
 	return 0;
 }
-
-static void nl_recv(struct nl *nl)
-{
-	ssize_t n = recv(nl->fd, nl->buf, nl->buf_size, MSG_TRUNC);
-
-	CHECK(NULL, n > 0 && n <= (ssize_t)nl->buf_size, "recv: %zd %s", n, strerror(errno));
-	nl->len = n;
-}
-
-/*
- * Send, and call @fn with each message of the answer. 0, or the error of the
- * acknowledgement or of the dump's end.
- */
-static int nl_do(struct nl *nl, struct request *r, void (*fn)(struct nlmsghdr *h, void *arg),
-		 void *arg)
-{
-	struct nlmsghdr *h;
-	int left, err;
-
-	r->nlh.nlmsg_flags |= NLM_F_ACK;
-	nl_send(nl, r);
-	for (;;) {
-		nl_recv(nl);
-		left = nl->len;
-		for (h = (void *)nl->buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-			if (h->nlmsg_seq != nl->seq)
-				continue;	/* an event */
-			if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-				memcpy(&err, NLMSG_DATA(h), sizeof(err));
-				return err;
-			}
-			if (fn)
-				fn(h, arg);
-		}
-	}
-}
-
-static void take_family(struct nlmsghdr *h, void *arg)
-{
-	struct nl *nl = arg;
-	struct nlattr *groups = attr(h, CTRL_ATTR_MCAST_GROUPS), *group;
-
-	memcpy(&nl->family, payload(attr(h, CTRL_ATTR_FAMILY_ID)), 2);
-	group = payload(groups);
-	memcpy(&nl->group, payload(find((void *)group + NLA_HDRLEN, group->nla_len - NLA_HDRLEN,
-					CTRL_ATTR_MCAST_GRP_ID)), 4);
-}
-
-static struct nl *nl_open_with(size_t buf_size)
-{
-	struct nl *nl = calloc(1, sizeof(*nl));
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK };
-	struct request r;
-
-	nl->buf_size = buf_size;
-	nl->buf = malloc(buf_size);
-	nl->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
-	CHECK(NULL, nl->fd >= 0 && !bind(nl->fd, (void *)&sa, sizeof(sa)), "netlink socket");
-	request_init(&r, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
-	request_add(&r, CTRL_ATTR_FAMILY_NAME, RINGLET_FAMILY_NAME, sizeof(RINGLET_FAMILY_NAME));
-	CHECK(NULL, !nl_do(nl, &r, take_family, nl), "no family");
-	return nl;
-}
-
-static struct nl *nl_open(void)
-{
-	return nl_open_with(32768);
-}
-
-static void nl_close(struct nl *nl)
-{
-	close(nl->fd);
-	free(nl->buf);
-	free(nl);
-}
-
-static int nl_join(struct nl *nl)
-{
-	return setsockopt(nl->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &nl->group, 4) ? -errno : 0;
-}
-
-static int nl_subscribe(struct nl *nl)
-{
-	struct request r;
-
-	request_init(&r, nl->family, RINGLET_CMD_SUBSCRIBE, 0);
-	return nl_do(nl, &r, NULL, NULL);
-}
-
-/* The next event's command; its message is in nl->buf. -EAGAIN: there is none. */
-static int next_event(struct nl *nl)
-{
-	ssize_t n = recv(nl->fd, nl->buf, nl->buf_size, MSG_DONTWAIT);
-
-	if (n < 0)
-		return -errno;
-	nl->len = n;
-	return ((struct genlmsghdr *)NLMSG_DATA((struct nlmsghdr *)nl->buf))->cmd;
-}
-
-#define event_u32(nl, type)	attr_u32((struct nlmsghdr *)(nl)->buf, type)
 
 struct list {
 	int nr;
@@ -515,10 +321,25 @@ TEST_F(netlink, wrong_requests)
 	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
 	request_u32(&r, RINGLET_A_VCPU_VM_ID, ~0u);
 	EXPECT_EQ(-ENOENT, nl_do(nl, &r, NULL, NULL));
+	/* half a device, a device and more, no single queue */
+	request_init(&r, nl->family, RINGLET_CMD_DEVICE_GET, 0);
+	request_u32(&r, RINGLET_A_DEVICE_VM_ID, id);
+	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
+	request_u32(&r, RINGLET_A_DEVICE_ID, 0);
+	EXPECT_EQ(-ENOENT, nl_do(nl, &r, NULL, NULL));
+	request_u32(&r, RINGLET_A_DEVICE_TYPE, 0);
+	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
+	request_init(&r, nl->family, RINGLET_CMD_QUEUE_GET, 0);
+	EXPECT_EQ(-EOPNOTSUPP, nl_do(nl, &r, NULL, NULL));
+	request_init(&r, nl->family, RINGLET_CMD_QUEUE_GET, NLM_F_DUMP);
+	request_u32(&r, RINGLET_A_QUEUE_VM_ID, id);
+	request_u32(&r, RINGLET_A_QUEUE_DEVICE_ID, 0);
+	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
 	/* commands that are messages of the kernel's, or nothing at all */
 	for (u32 cmd = 0; cmd < 256; cmd++) {
 		if (cmd == RINGLET_CMD_VM_GET || cmd == RINGLET_CMD_VCPU_GET ||
-		    cmd == RINGLET_CMD_SUBSCRIBE)
+		    cmd == RINGLET_CMD_SUBSCRIBE || cmd == RINGLET_CMD_DEVICE_GET ||
+		    cmd == RINGLET_CMD_QUEUE_GET)
 			continue;
 		request_init(&r, nl->family, cmd, cmd & 1 ? NLM_F_DUMP : 0);
 		EXPECT_EQ(-EOPNOTSUPP, nl_do(nl, &r, NULL, NULL));
@@ -565,6 +386,187 @@ TEST_F(netlink, a_vcpu_stops)
 	vm_free(vm);
 }
 
+static void take_part(struct nlmsghdr *h, void *arg)
+{
+	struct list *l = arg;
+
+	/* the device's number is the second attribute of a queue as well */
+	l->ids[l->nr++ % 200] = attr_u32(h, RINGLET_A_DEVICE_ID);
+	free(l->last);
+	l->last = memcpy(malloc(h->nlmsg_len), h, h->nlmsg_len);
+}
+
+static int parts(struct nl *nl, u8 cmd, u32 vm_id, struct list *l)
+{
+	struct request r;
+
+	free(l->last);
+	*l = (struct list){};
+	request_init(&r, nl->family, cmd, NLM_F_DUMP);
+	if (vm_id)
+		request_u32(&r, RINGLET_A_DEVICE_VM_ID, vm_id);
+	return nl_do(nl, &r, take_part, l);
+}
+
+static int get_device(struct nl *nl, u32 vm_id, u32 id, struct list *l)
+{
+	struct request r;
+
+	request_init(&r, nl->family, RINGLET_CMD_DEVICE_GET, 0);
+	request_u32(&r, RINGLET_A_DEVICE_VM_ID, vm_id);
+	request_u32(&r, RINGLET_A_DEVICE_ID, id);
+	return nl_do(nl, &r, take_part, l);
+}
+
+static void take_queue(struct nlmsghdr *h, void *arg)
+{
+	struct list *l = arg;
+
+	if (attr_u32(h, RINGLET_A_QUEUE_ID) == l->want)
+		take_part(h, arg);
+}
+
+/* Queue @n, of one device alone. */
+static int queue_of(struct nl *nl, u32 vm_id, u32 n, struct list *l)
+{
+	struct request r;
+	int err;
+
+	free(l->last);
+	*l = (struct list){ .want = n };
+	request_init(&r, nl->family, RINGLET_CMD_QUEUE_GET, NLM_F_DUMP);
+	request_u32(&r, RINGLET_A_QUEUE_VM_ID, vm_id);
+	err = nl_do(nl, &r, take_queue, l);
+	return err ?: l->nr == 1 ? 0 : -ENOENT;
+}
+
+TEST_F(netlink, devices)
+{
+	int disk = memfd_create("disk", MFD_CLOEXEC), others[3];
+	struct list l = {};
+	struct vdev d;
+	struct vm *vm;
+	u32 id;
+
+	FOR_RINGLET();
+	ASSERT_EQ(0, ftruncate(disk, 1 << 20));
+	vm = vdev_vm();
+	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
+	id = event_u32(self->events, RINGLET_A_VM_ID);
+	EXPECT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, id, &l));
+	EXPECT_EQ(0, l.nr);
+	others[0] = vdev_blk(vm, disk, 0, 1);
+	vdev_init(&d, vm, vdev_blk(vm, disk, 0, 3), 2, 64, 0);
+	others[1] = vdev_blk(vm, disk, RINGLET_BLK_RDONLY, RINGLET_MAX_QUEUES);
+
+	ASSERT_EQ(0, get_device(self->nl, id, 1, &l));
+	EXPECT_EQ(RINGLET_CMD_DEVICE_GET, ((struct genlmsghdr *)NLMSG_DATA(l.last))->cmd);
+	EXPECT_EQ(id, attr_u32(l.last, RINGLET_A_DEVICE_VM_ID));
+	EXPECT_EQ(1, attr_u32(l.last, RINGLET_A_DEVICE_ID));
+	EXPECT_EQ(RINGLET_DEVICE_BLK, attr_u32(l.last, RINGLET_A_DEVICE_TYPE));
+	EXPECT_EQ(RINGLET_DEVICE_STATE_STOPPED, attr_u32(l.last, RINGLET_A_DEVICE_STATE));
+	EXPECT_EQ(3, attr_u32(l.last, RINGLET_A_DEVICE_QUEUES));
+	EXPECT_EQ(d.features, attr_u64(l.last, RINGLET_A_DEVICE_FEATURES));
+	EXPECT_EQ(NULL, attr(l.last, RINGLET_A_DEVICE_BACKEND_GONE));
+	EXPECT_EQ(NULL, attr(l.last, RINGLET_A_DEVICE_BAD_QUEUE));
+
+	/* one of three goes; numbers stay, and are not given again */
+	close(others[0]);
+	others[0] = vdev_blk(vm, disk, 0, 1);
+	EXPECT_EQ(-ENOENT, get_device(self->nl, id, 0, &l));
+	EXPECT_EQ(-ENOENT, get_device(self->nl, id, 4, &l));
+	EXPECT_EQ(-ENOENT, get_device(self->nl, id, ~0u, &l));
+	EXPECT_EQ(-ENOENT, get_device(self->nl, id + 1, 1, &l));
+	ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, id, &l));
+	ASSERT_EQ(3, l.nr);
+	for (u32 i = 0; i < 3; i++)
+		EXPECT_EQ(i + 1, l.ids[i]);
+	ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, 0, &l));
+	EXPECT_EQ(3, l.nr);
+	ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_QUEUE_GET, id, &l));
+	EXPECT_EQ(3 + RINGLET_MAX_QUEUES + 1, l.nr);
+	close(others[0]);
+	close(others[1]);
+
+	/* what a queue has done */
+	vdev_start(&d);
+	ASSERT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_OUT, 0, VDEV_DATA, 4096, 2));
+	ASSERT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_IN, 8, VDEV_DATA, 512, 1));
+	ASSERT_EQ(1, vdev_blk_io(&d, VIRTIO_BLK_T_IN, 1 << 20, VDEV_DATA, 512, 1));
+	ASSERT_EQ(0, get_device(self->nl, id, 1, &l));
+	EXPECT_EQ(RINGLET_DEVICE_STATE_RUNNING, attr_u32(l.last, RINGLET_A_DEVICE_STATE));
+	ASSERT_EQ(0, queue_of(self->nl, id, 0, &l));
+	EXPECT_EQ(1, attr_u32(l.last, RINGLET_A_QUEUE_DEVICE_ID));
+	EXPECT_EQ(64, attr_u32(l.last, RINGLET_A_QUEUE_SIZE));
+	EXPECT_EQ(3, attr_u64(l.last, RINGLET_A_QUEUE_REQUESTS));
+	EXPECT_EQ(3, attr_u64(l.last, RINGLET_A_QUEUE_DOORBELLS));
+	EXPECT_EQ(512, attr_u64(l.last, RINGLET_A_QUEUE_BYTES_READ));
+	EXPECT_EQ(8192, attr_u64(l.last, RINGLET_A_QUEUE_BYTES_WRITTEN));
+	EXPECT_EQ(1, attr_u64(l.last, RINGLET_A_QUEUE_ERRORS));
+	EXPECT_EQ(3, attr_u64(l.last, RINGLET_A_QUEUE_INTERRUPTS) +
+		     attr_u64(l.last, RINGLET_A_QUEUE_SUPPRESSED));
+	ASSERT_EQ(0, queue_of(self->nl, id, 1, &l));
+	EXPECT_EQ(0, attr_u64(l.last, RINGLET_A_QUEUE_REQUESTS));
+	ASSERT_EQ(0, queue_of(self->nl, id, 2, &l));
+	EXPECT_EQ(0, attr_u32(l.last, RINGLET_A_QUEUE_SIZE));	/* not in use */
+	ASSERT_EQ(-ENOENT, queue_of(self->nl, id, 3, &l));
+	EXPECT_EQ(-EAGAIN, next_event(self->events));
+
+	vdev_free(&d);
+	EXPECT_EQ(-ENOENT, get_device(self->nl, id, 1, &l));
+	ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_QUEUE_GET, id, &l));
+	EXPECT_EQ(0, l.nr);
+	vm_free(vm);
+	close(disk);
+}
+
+/* One event for the first bad thing, to those who may see the VM. */
+TEST_F(netlink, a_device_breaks)
+{
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+	struct list l = {};
+	struct vdev d;
+	struct vm *vm;
+	u32 id;
+
+	FOR_RINGLET();
+	ASSERT_EQ(0, ftruncate(disk, 1 << 20));
+	vm = vdev_vm();
+	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
+	id = event_u32(self->events, RINGLET_A_VM_ID);
+	vdev_init(&d, vm, vdev_blk(vm, disk, 0, 2), 2, 64, 0);
+	for (int i = 0; i < 2; i++) {
+		vdev_start(&d);
+		/* a chain that begins behind the table */
+		virtq_avail(&d.q[1])[2] = 64;
+		virtq_avail(&d.q[1])[1] = 1;
+		kvm_do(d.fd, RINGLET_DEV_KICK, 1);
+		kvm_do(d.fd, RINGLET_DEV_KICK, 1);
+		kvm_do(d.fd, RINGLET_DEV_KICK, 0);
+		EXPECT_EQ(RINGLET_STATE_NEEDS_RESET, vdev_status(&d).state);
+		ASSERT_EQ(RINGLET_CMD_DEVICE_BROKEN_NTF, next_event(self->events));
+		EXPECT_EQ(id, event_u32(self->events, RINGLET_A_DEVICE_VM_ID));
+		EXPECT_EQ(0, event_u32(self->events, RINGLET_A_DEVICE_ID));
+		EXPECT_EQ(RINGLET_DEVICE_BLK, event_u32(self->events, RINGLET_A_DEVICE_TYPE));
+		EXPECT_EQ(RINGLET_DEVICE_STATE_NEEDS_RESET,
+			  event_u32(self->events, RINGLET_A_DEVICE_STATE));
+		EXPECT_EQ(1, event_u32(self->events, RINGLET_A_DEVICE_BAD_QUEUE));
+		EXPECT_EQ(EINVAL, event_u32(self->events, RINGLET_A_DEVICE_ERROR));
+		EXPECT_EQ(-EAGAIN, next_event(self->events));
+		ASSERT_EQ(0, get_device(self->nl, id, 0, &l));
+		EXPECT_EQ(RINGLET_DEVICE_STATE_NEEDS_RESET,
+			  attr_u32(l.last, RINGLET_A_DEVICE_STATE));
+		EXPECT_EQ(1, attr_u32(l.last, RINGLET_A_DEVICE_BAD_QUEUE));
+		/* and again after a reset */
+		vdev_stop(&d);
+		ASSERT_EQ(0, vdev_set_queue(&d, 0, 64));
+		ASSERT_EQ(0, vdev_set_queue(&d, 1, 64));
+	}
+	vdev_free(&d);
+	vm_free(vm);
+	close(disk);
+}
+
 /* A child that is somebody else; @fn answers 0 or the line where it went wrong. */
 static int as_nobody(int (*fn)(int dev, u32 root_vm), int dev, u32 root_vm)
 {
@@ -607,6 +609,11 @@ static int sees_his_own(int dev, u32 root_vm)
 	request_init(&r, nl->family, RINGLET_CMD_VCPU_GET, NLM_F_DUMP);
 	request_u32(&r, RINGLET_A_VCPU_VM_ID, root_vm);
 	NEED(nl_do(nl, &r, NULL, NULL) == -ENOENT);
+	NEED(parts(nl, RINGLET_CMD_DEVICE_GET, root_vm, &l) == -ENOENT);
+	NEED(parts(nl, RINGLET_CMD_QUEUE_GET, root_vm, &l) == -ENOENT);
+	NEED(get_device(nl, root_vm, 0, &l) == -ENOENT);
+	NEED(parts(nl, RINGLET_CMD_DEVICE_GET, 0, &l) == 0 && l.nr == 0);
+	NEED(parts(nl, RINGLET_CMD_QUEUE_GET, 0, &l) == 0 && l.nr == 0);
 
 	vm = create_vm(dev, events, &id);
 	NEED(event_u32(events, RINGLET_A_VM_UID) == NOBODY);
@@ -629,11 +636,16 @@ static int sees_his_own(int dev, u32 root_vm)
 
 TEST_F(netlink, unprivileged)
 {
-	int vm, cmd, seen = 0;
+	int vm, disk, device, cmd, seen = 0;
+	struct list l = {};
 	u32 id;
 
 	FOR_RINGLET();
 	vm = create_vm(self->dev, self->events, &id);
+	disk = memfd_create("disk", MFD_CLOEXEC);
+	ASSERT_EQ(0, ftruncate(disk, 4096));
+	device = vdev_blk(&(struct vm){ .fd = vm }, disk, 0, 1);
+	ASSERT_EQ(0, get_device(self->nl, id, 0, &l));
 	EXPECT_EQ(0, as_nobody(sees_his_own, self->dev, id));
 	EXPECT_TRUE(lists(self->nl, id));
 	/* root was told of everything */
@@ -642,6 +654,8 @@ TEST_F(netlink, unprivileged)
 		seen++;
 	}
 	EXPECT_EQ(4, seen);
+	close(device);
+	close(disk);
 	close(vm);
 }
 
@@ -724,9 +738,15 @@ static void *churn(void *arg)
 	while (!stop) {
 		int vm = kvm_do(dev, KVM_CREATE_VM, 0);
 		int vcpu = kvm_do(vm, KVM_CREATE_VCPU, 0);
+		int disk = memfd_create("disk", MFD_CLOEXEC), device;
 
+		if (ftruncate(disk, 4096))
+			break;
+		device = vdev_blk(&(struct vm){ .fd = vm }, disk, 0, 1);
 		close(vm);
 		close(vcpu);
+		close(device);
+		close(disk);
 	}
 	return NULL;
 }
@@ -750,6 +770,8 @@ TEST_F(netlink, churn)
 		l = (struct list){};
 		request_init(&r, self->nl->family, RINGLET_CMD_VCPU_GET, NLM_F_DUMP);
 		ASSERT_EQ(0, nl_do(self->nl, &r, take_vcpu, &l));
+		ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, 0, &l));
+		ASSERT_EQ(0, parts(self->nl, RINGLET_CMD_QUEUE_GET, 0, &l));
 		free(l.last);
 		nl_close(nl);
 	}

@@ -6,6 +6,7 @@
  * Touches: nothing else.
  */
 #include <errno.h>
+#include <linux/virtio_ids.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <unistd.h>
@@ -122,4 +123,15 @@ uint64_t family_u64(const struct family_msg *msg, int type)
 const char *family_string(const struct family_msg *msg, int type)
 {
 	return msg->attr[type] && nla_len(msg->attr[type]) ? nla_get_string(msg->attr[type]) : "";
+}
+
+/** family_device_type() - What a virtio device is, for a person */
+const char *family_device_type(uint32_t type)
+{
+	static const char * const types[] = {
+		[VIRTIO_ID_NET] = "network",
+		[VIRTIO_ID_BLOCK] = "disk",
+	};
+
+	return type < ARRAY_SIZE(types) && types[type] ? types[type] : "?";
 }

@@ -26,5 +26,6 @@ _Noreturn void family_listen(struct nl_sock *sock, family_fn fn, void *arg);
 uint32_t family_u32(const struct family_msg *msg, int type);
 uint64_t family_u64(const struct family_msg *msg, int type);
 const char *family_string(const struct family_msg *msg, int type);	/* or "" */
+const char *family_device_type(uint32_t type);
 
 #endif

@@ -6,6 +6,7 @@
  * Touches: the netlink family.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "family.h"
@@ -42,6 +43,15 @@ static void print_vcpu_stopped(const struct family_msg *msg)
 	       (unsigned long long)family_u64(msg, RINGLET_A_VCPU_HW_REASON));
 }
 
+static void print_device_broken(const struct family_msg *msg)
+{
+	printf("VM %u device %u (%s) needs a reset: queue %u: %s\n",
+	       family_u32(msg, RINGLET_A_DEVICE_VM_ID), family_u32(msg, RINGLET_A_DEVICE_ID),
+	       family_device_type(family_u32(msg, RINGLET_A_DEVICE_TYPE)),
+	       family_u32(msg, RINGLET_A_DEVICE_BAD_QUEUE),
+	       strerror(family_u32(msg, RINGLET_A_DEVICE_ERROR)));
+}
+
 static void print_event(const struct family_msg *msg, void *arg)
 {
 	switch (msg->cmd) {
@@ -55,6 +65,9 @@ static void print_event(const struct family_msg *msg, void *arg)
 		break;
 	case RINGLET_CMD_VCPU_STOPPED_NTF:
 		print_vcpu_stopped(msg);
+		break;
+	case RINGLET_CMD_DEVICE_BROKEN_NTF:
+		print_device_broken(msg);
 		break;
 	}
 }

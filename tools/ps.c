@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ringlet ps: the virtual machines of this host and their vCPUs.
+ * ringlet ps: the virtual machines of this host, their vCPUs and devices.
  *
  * Owns:    nothing.
  * Touches: the netlink family, read-only.
@@ -20,8 +20,9 @@ static const struct option_row ps_options[] = { { NULL } };
 static void ps_help(void)
 {
 	printf("Usage: ringlet ps\n"
-	       "List virtual machines and their vCPUs: your own, or all if you are an\n"
-	       "administrator. MAPPED is what the guest can reach without a fault.\n");
+	       "List virtual machines with their vCPUs and the devices that the module serves:\n"
+	       "your own, or all if you are an administrator. MAPPED is what the guest can\n"
+	       "reach without a fault.\n");
 }
 
 /* 4 characters and a unit, as ls -h has it. */
@@ -101,6 +102,23 @@ static void take_vcpu(const struct family_msg *msg, void *arg)
 	    cpu);
 }
 
+static void take_device(const struct family_msg *msg, void *arg)
+{
+	static const char * const states[] = {
+		[RINGLET_DEVICE_STATE_STOPPED] = "stopped",
+		[RINGLET_DEVICE_STATE_RUNNING] = "running",
+		[RINGLET_DEVICE_STATE_NEEDS_RESET] = "needs a reset",
+	};
+	uint32_t state = family_u32(msg, RINGLET_A_DEVICE_STATE);
+	uint32_t queues = family_u32(msg, RINGLET_A_DEVICE_QUEUES);
+
+	add(arg, family_u32(msg, RINGLET_A_DEVICE_VM_ID), "%6s %8s device %u: %s, %s, %u queue%s%s",
+	    "", "", family_u32(msg, RINGLET_A_DEVICE_ID),
+	    family_device_type(family_u32(msg, RINGLET_A_DEVICE_TYPE)),
+	    state < ARRAY_SIZE(states) ? states[state] : "?", queues, queues == 1 ? "" : "s",
+	    msg->attr[RINGLET_A_DEVICE_BACKEND_GONE] ? ", its backend is gone" : "");
+}
+
 /** cmd_ps() - The ps command */
 int cmd_ps(int argc, char **argv)
 {
@@ -111,6 +129,7 @@ int cmd_ps(int argc, char **argv)
 	sock = family_open();
 	family_dump(sock, RINGLET_CMD_VM_GET, take_vm, &vms);
 	family_dump(sock, RINGLET_CMD_VCPU_GET, take_vcpu, &parts);
+	family_dump(sock, RINGLET_CMD_DEVICE_GET, take_device, &parts);
 	printf("%6s %8s %-10s %5s %7s %7s  %s\n", "VM", "PID", "USER", "VCPUS", "MEMORY", "MAPPED",
 	       "COMMAND");
 	for (size_t i = 0; i < vms.nr; i++) {

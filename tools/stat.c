@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ringlet stat: the counters of virtual machines and their vCPUs.
+ * ringlet stat: the counters of virtual machines, their vCPUs and queues.
  *
  * Owns:    two snapshots: --watch shows the difference.
  * Touches: the netlink family, read-only.
@@ -62,10 +62,27 @@ static const struct option_row stat_options[] = {
 static void stat_help(void)
 {
 	printf("Usage: ringlet stat [OPTION]...\n"
-	       "Show the counters of virtual machines: your own, or all if you are an\n"
-	       "administrator.\n\n");
+	       "Show the counters of virtual machines and of the queues that the module serves:\n"
+	       "your own, or all if you are an administrator.\n\n");
 	options_print(stat_options);
 }
+
+/* What is told of each queue. */
+static const struct { int type; const char *name; } queue_counters[] = {
+	{ RINGLET_A_QUEUE_REQUESTS, "requests" },
+	{ RINGLET_A_QUEUE_BYTES_READ, "bytes read" },
+	{ RINGLET_A_QUEUE_BYTES_WRITTEN, "bytes written" },
+	{ RINGLET_A_QUEUE_DOORBELLS, "doorbells" },
+	{ RINGLET_A_QUEUE_INTERRUPTS, "interrupts" },
+	{ RINGLET_A_QUEUE_SUPPRESSED, "not wanted" },
+	{ RINGLET_A_QUEUE_ERRORS, "errors" },
+	{ RINGLET_A_QUEUE_DEFERRED, "deferred" },
+};
+
+struct queue_stat {
+	uint32_t device, id, type;
+	uint64_t count[ARRAY_SIZE(queue_counters)];
+};
 
 /* One VM. A row is a counter; column 0 is the sum over all vCPUs. */
 struct vm_stat {
@@ -78,6 +95,8 @@ struct vm_stat {
 		char name[24];
 		uint64_t count[1 + MAX_COLUMNS];
 	} row[MAX_ROWS];
+	size_t nr_queues;
+	struct queue_stat *queue;
 };
 
 struct snapshot {
@@ -182,10 +201,73 @@ static void take_vcpu(const struct family_msg *msg, void *arg)
 	vm->seen++;
 }
 
+static void take_queue(const struct family_msg *msg, void *arg)
+{
+	struct vm_stat *vm = find_vm(arg, family_u32(msg, RINGLET_A_QUEUE_VM_ID));
+	struct queue_stat *q;
+
+	if (!vm || !family_u32(msg, RINGLET_A_QUEUE_SIZE))
+		return;
+	vm->queue = realloc(vm->queue, (vm->nr_queues + 1) * sizeof(*q));
+	if (!vm->queue)
+		die("out of memory");
+	q = &vm->queue[vm->nr_queues++];
+	q->device = family_u32(msg, RINGLET_A_QUEUE_DEVICE_ID);
+	q->id = family_u32(msg, RINGLET_A_QUEUE_ID);
+	q->type = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(queue_counters); i++)
+		q->count[i] = family_u64(msg, queue_counters[i].type);
+}
+
+/* After the queues: each learns of what kind its device is. */
+static void take_device(const struct family_msg *msg, void *arg)
+{
+	struct vm_stat *vm = find_vm(arg, family_u32(msg, RINGLET_A_DEVICE_VM_ID));
+	uint32_t id = family_u32(msg, RINGLET_A_DEVICE_ID);
+
+	for (size_t i = 0; vm && i < vm->nr_queues; i++)
+		if (vm->queue[i].device == id)
+			vm->queue[i].type = family_u32(msg, RINGLET_A_DEVICE_TYPE);
+}
+
+static void drop(struct snapshot *snap)
+{
+	for (size_t i = 0; i < snap->nr; i++)
+		free(snap->vm[i].queue);
+	free(snap->vm);
+}
+
 static void take(struct nl_sock *sock, struct snapshot *snap)
 {
 	family_dump(sock, RINGLET_CMD_VM_GET, take_vm, snap);
 	family_dump(sock, RINGLET_CMD_VCPU_GET, take_vcpu, snap);
+	family_dump(sock, RINGLET_CMD_QUEUE_GET, take_queue, snap);
+	family_dump(sock, RINGLET_CMD_DEVICE_GET, take_device, snap);
+}
+
+static void print_queues(const struct vm_stat *vm, const struct vm_stat *before)
+{
+	if (!vm->nr_queues)
+		return;
+	printf("  %-24s", "device, queue");
+	for (size_t i = 0; i < ARRAY_SIZE(queue_counters); i++)
+		printf("%14s", queue_counters[i].name);
+	printf("\n");
+	for (size_t i = 0; i < vm->nr_queues; i++) {
+		const struct queue_stat *q = &vm->queue[i], *old = NULL;
+		char name[32];
+
+		for (size_t n = 0; before && n < before->nr_queues && !old; n++)
+			if (before->queue[n].device == q->device && before->queue[n].id == q->id)
+				old = &before->queue[n];
+		snprintf(name, sizeof(name), "%u (%s), %u", q->device, family_device_type(q->type),
+			 q->id);
+		printf("  %-24s", name);
+		for (size_t n = 0; n < ARRAY_SIZE(queue_counters); n++)
+			printf("%14llu", (unsigned long long)(q->count[n] -
+							      (old ? old->count[n] : 0)));
+		printf("\n");
+	}
 }
 
 static void print_vm(const struct vm_stat *vm, const struct vm_stat *before)
@@ -212,6 +294,7 @@ static void print_vm(const struct vm_stat *vm, const struct vm_stat *before)
 							      (old ? old->count[n] : 0)));
 		printf("\n");
 	}
+	print_queues(vm, before);
 }
 
 /** cmd_stat() - The stat command */
@@ -238,11 +321,12 @@ int cmd_stat(int argc, char **argv)
 		fflush(stdout);
 		if (++round == config.count)
 			break;
-		free(before.vm);
+		drop(&before);
 		before = now;
 		sleep(config.interval);
 	}
-	free(now.vm);
+	drop(&before);
+	drop(&now);
 	nl_socket_free(sock);
 	return STATUS_OK;
 }

@@ -507,6 +507,7 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	if (r)
 		goto err_fd;
 	mutex_lock(&vm->lock);
+	dev->id = vm->next_vdev++;
 	list_add_tail(&dev->link, &vm->vdevs);
 	mutex_unlock(&vm->lock);
 	fd_install(fd, file);

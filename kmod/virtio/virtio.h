@@ -77,6 +77,7 @@ struct rl_vdev {
 	struct rl_vm *vm;		/* [c] holds a reference */
 	const struct rl_vdev_ops *ops;	/* [c] */
 	u32 type, nr_queues;		/* [c] */
+	u32 id;				/* [c] in the VM; what netlink calls it */
 	struct list_head link;		/* [v] vm->vdevs */
 	struct mutex lock;		/* state and everything that goes with it */
 	u32 state;			/* [d] RINGLET_STATE_*; [a] RUNNING to NEEDS_RESET */
