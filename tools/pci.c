@@ -13,6 +13,7 @@
  *          Capability and Table Structure".
  */
 #include <errno.h>
+#include <linux/virtio_pci.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -264,7 +265,29 @@ static void msix_write(struct pci_dev *dev, uint64_t offset, unsigned int size, 
 		dev->vector_changed(dev, i);
 }
 
-static uint64_t bar_read(struct pci *pci, bool is_io, uint64_t addr, unsigned int size)
+/* @dev's lock held. */
+static bool is_msix(const struct pci_dev *dev, const struct pci_bar *bar, uint64_t offset)
+{
+	return bar == &dev->bar[0] && dev->vectors && offset >= MSIX_TABLE && offset < MSIX_END;
+}
+
+static uint64_t read_bar(struct pci_dev *dev, const struct pci_bar *bar, uint64_t offset,
+			 unsigned int size)
+{
+	return is_msix(dev, bar, offset) ? msix_read(dev, offset, size) :
+					   bar->ops->read(dev, offset, size);
+}
+
+static void write_bar(struct pci_dev *dev, const struct pci_bar *bar, uint64_t offset,
+		      unsigned int size, uint64_t value)
+{
+	if (is_msix(dev, bar, offset))
+		msix_write(dev, offset, size, value);
+	else
+		bar->ops->write(dev, offset, size, value);
+}
+
+static uint64_t bus_to_bar_read(struct pci *pci, bool is_io, uint64_t addr, unsigned int size)
 {
 	struct pci_bar *bar;
 	uint64_t offset, value;
@@ -273,15 +296,13 @@ static uint64_t bar_read(struct pci *pci, bool is_io, uint64_t addr, unsigned in
 	if (!dev)
 		return ~0ULL;
 	pthread_mutex_lock(&dev->lock);
-	if (bar == &dev->bar[0] && offset >= MSIX_TABLE && offset < MSIX_END)
-		value = msix_read(dev, offset, size);
-	else
-		value = bar->ops->read(dev, offset, size);
+	value = read_bar(dev, bar, offset, size);
 	pthread_mutex_unlock(&dev->lock);
 	return value;
 }
 
-static void bar_write(struct pci *pci, bool is_io, uint64_t addr, unsigned int size, uint64_t value)
+static void bus_to_bar_write(struct pci *pci, bool is_io, uint64_t addr, unsigned int size,
+			     uint64_t value)
 {
 	struct pci_bar *bar;
 	uint64_t offset;
@@ -290,31 +311,49 @@ static void bar_write(struct pci *pci, bool is_io, uint64_t addr, unsigned int s
 	if (!dev)
 		return;
 	pthread_mutex_lock(&dev->lock);
-	if (bar == &dev->bar[0] && offset >= MSIX_TABLE && offset < MSIX_END)
-		msix_write(dev, offset, size, value);
-	else
-		bar->ops->write(dev, offset, size, value);
+	write_bar(dev, bar, offset, size, value);
 	pthread_mutex_unlock(&dev->lock);
+}
+
+/*
+ * The window of a virtio device: its last four bytes stand for what BAR, offset and
+ * length in it name. The other values that a driver may write there do nothing.
+ */
+static const struct pci_bar *window(const struct pci_dev *dev, unsigned int reg,
+				    uint32_t *offset, uint32_t *len)
+{
+	const uint8_t *cap = dev->config + dev->window;
+	unsigned int bar = cap[offsetof(struct virtio_pci_cap, bar)];
+
+	if (!dev->window || reg != dev->window + sizeof(struct virtio_pci_cap) ||
+	    bar >= PCI_BARS)
+		return NULL;
+	*offset = get_le32(cap + offsetof(struct virtio_pci_cap, offset));
+	*len = get_le32(cap + offsetof(struct virtio_pci_cap, length));
+	if ((*len != 1 && *len != 2 && *len != 4) || *offset % *len ||
+	    *offset >= dev->bar[bar].size)
+		return NULL;
+	return &dev->bar[bar];
 }
 
 static uint64_t mem_read(void *pci, uint64_t offset, unsigned int size)
 {
-	return bar_read(pci, false, GPA_PCI + offset, size);
+	return bus_to_bar_read(pci, false, GPA_PCI + offset, size);
 }
 
 static void mem_write(void *pci, uint64_t offset, unsigned int size, uint64_t value)
 {
-	bar_write(pci, false, GPA_PCI + offset, size, value);
+	bus_to_bar_write(pci, false, GPA_PCI + offset, size, value);
 }
 
 static uint64_t io_read(void *pci, uint64_t offset, unsigned int size)
 {
-	return bar_read(pci, true, IO_BASE + offset, size);
+	return bus_to_bar_read(pci, true, IO_BASE + offset, size);
 }
 
 static void io_write(void *pci, uint64_t offset, unsigned int size, uint64_t value)
 {
-	bar_write(pci, true, IO_BASE + offset, size, value);
+	bus_to_bar_write(pci, true, IO_BASE + offset, size, value);
 }
 
 /* What follows from a write to the MSI-X capability or the command register. */
@@ -357,11 +396,19 @@ static uint64_t config_read(void *opaque, uint64_t offset, unsigned int size)
 	struct pci *pci = opaque;
 	unsigned int reg;
 	struct pci_dev *dev = addressed(pci, &reg);
+	const struct pci_bar *bar;
+	uint32_t at, len;
 	uint64_t value;
 
 	if (!dev)
 		return ~0ULL;
 	pthread_mutex_lock(&dev->lock);
+	bar = window(dev, reg, &at, &len);
+	if (bar) {
+		value = read_bar(dev, bar, at, len);
+		for (unsigned int i = 0; i < len; i++, value >>= 8)
+			dev->config[reg + i] = value;
+	}
 	value = get_le32(dev->config + reg) >> 8 * offset;
 	pthread_mutex_unlock(&dev->lock);
 	return value;
@@ -372,6 +419,8 @@ static void config_write(void *opaque, uint64_t offset, unsigned int size, uint6
 	struct pci *pci = opaque;
 	unsigned int reg;
 	struct pci_dev *dev = addressed(pci, &reg);
+	const struct pci_bar *bar;
+	uint32_t at, len;
 
 	if (!dev)
 		return;
@@ -379,6 +428,9 @@ static void config_write(void *opaque, uint64_t offset, unsigned int size, uint6
 	for (unsigned int i = reg + offset; size--; i++, value >>= 8)
 		dev->config[i] = (dev->config[i] & ~dev->writable[i]) |
 				 (value & dev->writable[i]);
+	bar = window(dev, reg, &at, &len);
+	if (bar)
+		write_bar(dev, bar, at, len, get_le32(dev->config + reg));
 	place_bars(dev);
 	update_interrupts(dev);
 	pthread_mutex_unlock(&dev->lock);

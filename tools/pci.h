@@ -52,6 +52,7 @@ struct pci_dev {
 
 	pthread_mutex_t irq_lock;		/* inside @lock, or alone */
 	uint8_t msix_cap;			/* [c] */
+	uint8_t window;				/* [c] where struct virtio_pci_cfg_cap is, or 0 */
 	unsigned int vectors;			/* [c] */
 	bool msix_enabled, msix_masked;		/* [i] */
 	bool intx;				/* [i] the level of INTA */

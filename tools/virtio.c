@@ -440,12 +440,11 @@ static void vector_changed(struct pci_dev *pci, unsigned int vector)
 		vkernel_vector(dev, vector);
 }
 
-static void add_capability(struct virtio_dev *dev, uint8_t type, uint8_t bar, uint32_t offset,
-			   uint32_t len)
+/* Answers where in configuration space it is. @more: bytes behind the common part. */
+static unsigned int add_capability(struct virtio_dev *dev, uint8_t type, uint8_t bar,
+				   uint32_t offset, uint32_t len, unsigned int more)
 {
-	bool notify = type == VIRTIO_PCI_CAP_NOTIFY_CFG;
-	unsigned int size = notify ? sizeof(struct virtio_pci_notify_cap) :
-				     sizeof(struct virtio_pci_cap);
+	unsigned int size = sizeof(struct virtio_pci_cap) + more;
 	uint8_t *cap = pci_add_capability(&dev->pci, PCI_CAP_ID_VNDR, size);
 
 	cap[offsetof(struct virtio_pci_cap, cap_len)] = size;
@@ -453,8 +452,26 @@ static void add_capability(struct virtio_dev *dev, uint8_t type, uint8_t bar, ui
 	cap[offsetof(struct virtio_pci_cap, bar)] = bar;
 	put_le32(cap + offsetof(struct virtio_pci_cap, offset), offset);
 	put_le32(cap + offsetof(struct virtio_pci_cap, length), len);
-	if (notify)
-		put_le32(cap + sizeof(struct virtio_pci_cap), VIRTIO_NOTIFY_STEP);
+	return cap - dev->pci.config;
+}
+
+static void add_notify(struct virtio_dev *dev)
+{
+	unsigned int at = add_capability(dev, VIRTIO_PCI_CAP_NOTIFY_CFG, 1, 0,
+					 VIRTIO_NOTIFY_STEP * dev->nqueues, 4);
+
+	put_le32(dev->pci.config + at + sizeof(struct virtio_pci_cap), VIRTIO_NOTIFY_STEP);
+}
+
+/* All of the BARs, for drivers that reach nothing but configuration space. */
+static void add_window(struct virtio_dev *dev)
+{
+	unsigned int at = add_capability(dev, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, 0, 4);
+	uint8_t *writable = dev->pci.writable + at;
+
+	writable[offsetof(struct virtio_pci_cap, bar)] = 0xff;
+	memset(writable + offsetof(struct virtio_pci_cap, offset), 0xff, 12);
+	dev->pci.window = at;
 }
 
 static uint32_t power_of_two(uint32_t n)
@@ -496,11 +513,12 @@ void virtio_init(struct vm *vm, struct virtio_dev *dev, const struct virtio_mode
 	pci_init(&dev->pci, PCI_DEVICE_BASE + model->id, model->class_revision | PCI_REVISION,
 		 queues + 1);
 	add_capability(dev, VIRTIO_PCI_CAP_COMMON_CFG, 0, COMMON_OFFSET,
-		       sizeof(struct virtio_pci_common_cfg));
-	add_capability(dev, VIRTIO_PCI_CAP_ISR_CFG, 0, ISR_OFFSET, 1);
+		       sizeof(struct virtio_pci_common_cfg), 0);
+	add_capability(dev, VIRTIO_PCI_CAP_ISR_CFG, 0, ISR_OFFSET, 1, 0);
 	if (config_len)
-		add_capability(dev, VIRTIO_PCI_CAP_DEVICE_CFG, 0, CONFIG_OFFSET, config_len);
-	add_capability(dev, VIRTIO_PCI_CAP_NOTIFY_CFG, 1, 0, VIRTIO_NOTIFY_STEP * queues);
+		add_capability(dev, VIRTIO_PCI_CAP_DEVICE_CFG, 0, CONFIG_OFFSET, config_len, 0);
+	add_notify(dev);
+	add_window(dev);
 	dev->pci.bar[0] = (struct pci_bar){ .size = BAR_SIZE, .ops = &regs_ops };
 	dev->pci.bar[1] = (struct pci_bar){ .size = ports, .is_io = true, .ops = &notify_ops };
 	dev->pci.moved = moved;
