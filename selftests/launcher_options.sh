@@ -129,6 +129,12 @@ expect 2 "is not a unicast MAC address" run --net user,mac=02:00:00:00:00:01:02
 expect 1 "--net: 'sixteenletters16' cannot be an interface's name" run --net tap=sixteenletters16
 expect 1 "--net: 'a/b' cannot be" run --net bridge=a/b
 expect 1 "--net: user: queues=N is for" run --net user,queues=2
+# shellcheck disable=SC2046 # words
+{
+	expect 1 "--disk: more than the 16 disks" run $(printf -- '--disk d%d ' $(seq 17))
+	expect 1 "--net: more than the 8 interfaces" run $(printf -- '--net user,queues=1,mac=02:00:00:00:00:0%d ' $(seq 9))
+}
+expect 2 "--disk: 'aaaa" run --disk "$(printf '%0300d' 0 | tr 0 a)"
 expect 2 "--balloon: 'much' is not a size" run --balloon much
 expect 2 "--console: 'vga' is neither" run --console vga
 expect 2 "--rng takes no value" run --rng=1
@@ -144,6 +150,11 @@ run="run --device $dir/none --kernel $dir"
 	echo text > "$dir/text"
 	expect 1 "--kernel: $dir/text: neither a bzImage nor an ELF file" $run/text
 	expect 1 "$dir/none: No such file or directory (is the module loaded?)" $run/good
+	expect 1 "--disk: $dir/none: No such file" $run/good --disk "$dir/none"
+	expect 1 "--disk: $dir: " $run/good --disk "$dir,ro"
+	expect 1 "--disk: /dev/null: neither a regular file nor a block device" $run/good --disk /dev/null
+	expect 1 "--disk: $dir/empty: smaller than a sector" $run/good --disk "$dir/empty"
+	expect 1 "--balloon: 256M is not less than the guest's memory" $run/good --balloon 256M
 	expect 1 "--initrd: $dir/none: No such file" $run/good --initrd "$dir/none"
 	expect 1 "--initrd: $dir/empty: the file is empty" $run/good --initrd "$dir/empty"
 

@@ -260,6 +260,7 @@ static int open_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGCONT);
+	sigaddset(&set, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -276,6 +277,11 @@ static void handle_signal(struct vm *vm, int signal_fd)
 		return;
 	if (info.ssi_signo == SIGCONT) {
 		console_resume();
+		return;
+	}
+	if (info.ssi_signo == SIGWINCH) {
+		if (vm->console)
+			virtio_console_resized(vm->console);
 		return;
 	}
 	atomic_store(&vm->signal, info.ssi_signo);
@@ -410,6 +416,9 @@ static void open_files(struct run_config *config)
 	if (config->initrd)
 		image_open(&config->boot.initrd, "--initrd", config->initrd);
 	boot_check(&config->boot, config->vm.memory);
+	if (config->vm.balloon_size >= config->vm.memory)
+		die("--balloon: %lluM is not less than the guest's memory",
+		    (unsigned long long)config->vm.balloon_size / MiB);
 	for (unsigned int i = 0; i < config->vm.ndisks; i++)
 		disk_open(&config->vm.disks[i]);
 	config->vm.device_fd = hypervisor_open(config->vm.device);

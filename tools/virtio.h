@@ -124,6 +124,7 @@ void iov_skip(struct iovec **iov, unsigned int *count, size_t bytes);
 
 /* virtio_console.c */
 int virtio_console_feed(struct virtio_dev *dev, const uint8_t *data, int len);
+void virtio_console_resized(struct virtio_dev *dev);
 
 /* vkernel.c: the module's data planes */
 bool vkernel_caps(int device_fd, struct ringlet_caps *caps);

@@ -124,10 +124,34 @@ int virtio_console_feed(struct virtio_dev *dev, const uint8_t *data, int len)
 	return write(((struct vconsole *)dev)->pipe[1], data, len);
 }
 
-void virtio_console_start(struct vm *vm)
+/* Answers whether there is a size to tell. */
+static bool take_size(struct virtio_dev *dev)
 {
 	struct virtio_console_config config = { 0 };
-	struct winsize size = { 0 };
+	struct winsize size;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) || !size.ws_col || !size.ws_row)
+		return false;
+	config.cols = size.ws_col;
+	config.rows = size.ws_row;
+	memcpy(dev->config, &config, sizeof(config));
+	return true;
+}
+
+/** virtio_console_resized() - The user's terminal has another size */
+void virtio_console_resized(struct virtio_dev *dev)
+{
+	bool told;
+
+	pthread_mutex_lock(&dev->pci.lock);
+	told = virtio_has(dev, VIRTIO_CONSOLE_F_SIZE) && take_size(dev);
+	pthread_mutex_unlock(&dev->pci.lock);
+	if (told)
+		virtio_config_changed(dev);
+}
+
+void virtio_console_start(struct vm *vm)
+{
 	struct vconsole *c;
 
 	if (!vm->config->virtio_console)
@@ -136,12 +160,8 @@ void virtio_console_start(struct vm *vm)
 	if (pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		die("virtio-console: cannot create its pipe: %s", strerror(errno));
 	c->out_fd = console_open_output();
-	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &size)) {
-		config.cols = size.ws_col;
-		config.rows = size.ws_row;
-	}
-	memcpy(c->dev.config, &config, sizeof(config));
 	virtio_init(vm, &c->dev, &console_model,
-		    size.ws_col ? BIT_ULL(VIRTIO_CONSOLE_F_SIZE) : 0, QUEUES, sizeof(config));
+		    take_size(&c->dev) ? BIT_ULL(VIRTIO_CONSOLE_F_SIZE) : 0, QUEUES,
+		    sizeof(struct virtio_console_config));
 	vm->console = &c->dev;
 }
