@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The launcher on a terminal: raw mode and back, the escape key, a terminal that
- * goes away. The guest is a few instructions that send back what they receive.
+ * goes away, with a guest of a few instructions that send back what they receive;
+ * and a shell in Debian's kernel on the virtio console, with the terminal's size.
  *
- * RINGLET and RINGLET_DEV name another launcher or hypervisor's node.
+ * RINGLET and RINGLET_DEV name another launcher or hypervisor's node, KERNEL and
+ * INITRD another guest.
  */
 #include <elf.h>
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -106,25 +109,58 @@ static const char *device(void)
 	return getenv("RINGLET_DEV") ?: "/dev/ringlet";
 }
 
-static void exec_launcher(const char *kernel)
+/* @options: what comes after --device */
+static void exec_launcher(const char *const *options)
 {
 	char self[PATH_MAX] = "", path[PATH_MAX + 32];
+	const char *argv[16] = { "ringlet", "run", "--device", device() };
 
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		_exit(127);
 	snprintf(path, sizeof(path), "%s/../tools/ringlet", dirname(self));
-	execlp(getenv("RINGLET") ?: path, "ringlet", "run", "--device", device(), "--kernel",
-	       kernel, NULL);
+	for (int i = 4; *options && i < 15; i++)
+		argv[i] = *options++;
+	execvp(getenv("RINGLET") ?: path, (char *const *)argv);
 	_exit(127);
+}
+
+/* The launcher on a terminal of its own. */
+struct term {
+	int master, slave;
+	pid_t pid;
+	int wait_ms;
+	char seen[65536];
+	size_t len;
+};
+
+static bool term_start(struct term *t, const struct winsize *size, const char *const *options)
+{
+	/* The slave stays open here, so that its modes can be looked at afterwards. */
+	if (openpty(&t->master, &t->slave, NULL, NULL, size))
+		return false;
+	t->wait_ms = WAIT_MS;
+	t->pid = fork();
+	if (!t->pid) {
+		close(t->master);
+		login_tty(dup(t->slave));
+		close(t->slave);
+		exec_launcher(options);
+	}
+	return t->pid > 0;
+}
+
+static void term_end(struct term *t)
+{
+	if (t->pid > 0) {
+		kill(t->pid, SIGKILL);
+		waitpid(t->pid, NULL, 0);
+	}
 }
 
 FIXTURE(tty)
 {
 	char kernel[32];
-	int master, slave;
-	pid_t pid;
-	char seen[4096];
-	size_t len;
+	struct term t;
 };
 
 FIXTURE_SETUP(tty)
@@ -138,59 +174,51 @@ FIXTURE_SETUP(tty)
 	ASSERT_LE(0, fd);
 	close(fd);
 	write_guest(self->kernel);
-	/* The slave stays open here, so that its modes can be looked at afterwards. */
-	ASSERT_EQ(0, openpty(&self->master, &self->slave, NULL, NULL, NULL));
-	self->pid = fork();
-	if (!self->pid) {
-		close(self->master);
-		login_tty(dup(self->slave));
-		close(self->slave);
-		exec_launcher(self->kernel);
-	}
+	ASSERT_TRUE(term_start(&self->t, NULL, (const char *const []){ "--kernel", self->kernel,
+								       NULL }));
 }
 
 FIXTURE_TEARDOWN(tty)
 {
-	if (self->pid > 0) {
-		kill(self->pid, SIGKILL);
-		waitpid(self->pid, NULL, 0);
-	}
+	term_end(&self->t);
 	unlink(self->kernel);
 }
 
 /* Read until the launcher or the guest has said @text. */
-static bool await(FIXTURE_DATA(tty) *self, const char *text)
+static bool await(struct term *t, const char *text)
 {
-	struct pollfd in = { .fd = self->master, .events = POLLIN };
+	struct pollfd in = { .fd = t->master, .events = POLLIN };
 	ssize_t n;
 
-	while (!strstr(self->seen, text)) {
-		if (poll(&in, 1, WAIT_MS) != 1)
+	while (!strstr(t->seen, text)) {
+		if (poll(&in, 1, t->wait_ms) != 1)
 			return false;
-		n = read(self->master, self->seen + self->len,
-			 sizeof(self->seen) - 1 - self->len);
+		n = read(t->master, t->seen + t->len, sizeof(t->seen) - 1 - t->len);
 		if (n <= 0)
 			return false;
-		self->len += n;
+		/* A boot has a zero byte here and there. */
+		for (char *p = t->seen + t->len; p < t->seen + t->len + n; p++)
+			*p = *p ?: ' ';
+		t->len += n;
 	}
 	return true;
 }
 
-static bool type(FIXTURE_DATA(tty) *self, const char *text)
+static bool type(struct term *t, const char *text)
 {
 	ssize_t len = strlen(text);
 
-	return write(self->master, text, len) == len;
+	return write(t->master, text, len) == len;
 }
 
 /* The launcher's exit status, or -1 when it does not end. */
-static int end_status(FIXTURE_DATA(tty) *self)
+static int end_status(struct term *t)
 {
 	int status;
 
-	for (int ms = 0; ms < WAIT_MS; ms += 10) {
-		if (waitpid(self->pid, &status, WNOHANG) == self->pid) {
-			self->pid = 0;
+	for (int ms = 0; ms < t->wait_ms; ms += 10) {
+		if (waitpid(t->pid, &status, WNOHANG) == t->pid) {
+			t->pid = 0;
 			return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		}
 		usleep(10 * 1000);
@@ -208,73 +236,133 @@ static bool is_raw(int fd)
 
 TEST_F(tty, quit)
 {
-	EXPECT_FALSE(is_raw(self->slave));
-	ASSERT_TRUE(await(self, "up"));
-	EXPECT_TRUE(is_raw(self->slave));
-	ASSERT_TRUE(type(self, "\001x"));
-	EXPECT_EQ(0, end_status(self));
-	EXPECT_FALSE(is_raw(self->slave));
+	EXPECT_FALSE(is_raw(self->t.slave));
+	ASSERT_TRUE(await(&self->t, "up"));
+	EXPECT_TRUE(is_raw(self->t.slave));
+	ASSERT_TRUE(type(&self->t, "\001x"));
+	EXPECT_EQ(0, end_status(&self->t));
+	EXPECT_FALSE(is_raw(self->t.slave));
 }
 
 TEST_F(tty, escape)
 {
-	ASSERT_TRUE(await(self, "up"));
+	ASSERT_TRUE(await(&self->t, "up"));
 	/* Ctrl-C and Ctrl-Z are the guest's. */
-	ASSERT_TRUE(type(self, "1\003\032\0012\001a3"));
-	ASSERT_TRUE(await(self, "up1\003\032\0013"));
-	ASSERT_TRUE(type(self, "\001\001" "4"));
-	ASSERT_TRUE(await(self, "3\0014"));
-	ASSERT_TRUE(type(self, "\001b"));
-	ASSERT_TRUE(await(self, "4B"));
-	ASSERT_TRUE(type(self, "\001h"));
-	ASSERT_TRUE(await(self, "Ctrl-A x"));
-	ASSERT_TRUE(type(self, "5"));
-	ASSERT_TRUE(await(self, "5"));
-	ASSERT_TRUE(type(self, "\001x"));
-	EXPECT_EQ(0, end_status(self));
+	ASSERT_TRUE(type(&self->t, "1\003\032\0012\001a3"));
+	ASSERT_TRUE(await(&self->t, "up1\003\032\0013"));
+	ASSERT_TRUE(type(&self->t, "\001\001" "4"));
+	ASSERT_TRUE(await(&self->t, "3\0014"));
+	ASSERT_TRUE(type(&self->t, "\001b"));
+	ASSERT_TRUE(await(&self->t, "4B"));
+	ASSERT_TRUE(type(&self->t, "\001h"));
+	ASSERT_TRUE(await(&self->t, "Ctrl-A x"));
+	ASSERT_TRUE(type(&self->t, "5"));
+	ASSERT_TRUE(await(&self->t, "5"));
+	ASSERT_TRUE(type(&self->t, "\001x"));
+	EXPECT_EQ(0, end_status(&self->t));
 }
 
 TEST_F(tty, signal_restores)
 {
-	ASSERT_TRUE(await(self, "up"));
-	ASSERT_EQ(0, kill(self->pid, SIGTERM));
-	EXPECT_EQ(128 + SIGTERM, end_status(self));
-	EXPECT_FALSE(is_raw(self->slave));
+	ASSERT_TRUE(await(&self->t, "up"));
+	ASSERT_EQ(0, kill(self->t.pid, SIGTERM));
+	EXPECT_EQ(128 + SIGTERM, end_status(&self->t));
+	EXPECT_FALSE(is_raw(self->t.slave));
 }
 
 TEST_F(tty, continued)
 {
-	ASSERT_TRUE(await(self, "up"));
-	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
+	ASSERT_TRUE(await(&self->t, "up"));
+	ASSERT_EQ(0, kill(self->t.pid, SIGSTOP));
 	/* As a shell does while the job is stopped. */
-	ASSERT_EQ(0, tcsetattr(self->slave, TCSANOW, &(struct termios){
+	ASSERT_EQ(0, tcsetattr(self->t.slave, TCSANOW, &(struct termios){
 		.c_lflag = ICANON | ECHO | ISIG, .c_cflag = CS8 | CREAD }));
-	ASSERT_FALSE(is_raw(self->slave));
-	ASSERT_EQ(0, kill(self->pid, SIGCONT));
-	for (int ms = 0; ms < WAIT_MS && !is_raw(self->slave); ms += 10)
+	ASSERT_FALSE(is_raw(self->t.slave));
+	ASSERT_EQ(0, kill(self->t.pid, SIGCONT));
+	for (int ms = 0; ms < WAIT_MS && !is_raw(self->t.slave); ms += 10)
 		usleep(10 * 1000);
-	EXPECT_TRUE(is_raw(self->slave));
-	ASSERT_TRUE(type(self, "\001x"));
-	EXPECT_EQ(0, end_status(self));
+	EXPECT_TRUE(is_raw(self->t.slave));
+	ASSERT_TRUE(type(&self->t, "\001x"));
+	EXPECT_EQ(0, end_status(&self->t));
 }
 
 TEST_F(tty, closed)
 {
-	ASSERT_TRUE(await(self, "up"));
-	close(self->slave);
-	close(self->master);
-	EXPECT_EQ(128 + SIGHUP, end_status(self));
+	ASSERT_TRUE(await(&self->t, "up"));
+	close(self->t.slave);
+	close(self->t.master);
+	EXPECT_EQ(128 + SIGHUP, end_status(&self->t));
 }
 
 /* A reader that does not read must not keep a signal from being heeded. */
 TEST_F(tty, stuck_output)
 {
-	ASSERT_TRUE(await(self, "up"));
-	ASSERT_TRUE(type(self, "F"));
-	ASSERT_TRUE(await(self, "FF"));
+	ASSERT_TRUE(await(&self->t, "up"));
+	ASSERT_TRUE(type(&self->t, "F"));
+	ASSERT_TRUE(await(&self->t, "FF"));
 	sleep(2);	/* more than enough to fill what a terminal buffers */
-	ASSERT_EQ(0, kill(self->pid, SIGTERM));
-	EXPECT_EQ(128 + SIGTERM, end_status(self));
+	ASSERT_EQ(0, kill(self->t.pid, SIGTERM));
+	EXPECT_EQ(128 + SIGTERM, end_status(&self->t));
+}
+
+FIXTURE(hvc)
+{
+	struct term t;
+};
+
+FIXTURE_SETUP(hvc)
+{
+	const char *kernel = getenv("KERNEL") ?: "/guest/vmlinux";
+	const char *initrd = getenv("INITRD") ?: "/guest/initrd";
+	struct winsize size = { .ws_row = 33, .ws_col = 101 };
+
+	if (access(device(), R_OK | W_OK))
+		SKIP(return, "no %s", device());
+	if (access(kernel, R_OK) || access(initrd, R_OK))
+		SKIP(return, "no %s or %s", kernel, initrd);
+	ASSERT_TRUE(term_start(&self->t, &size,
+			       (const char *const []){ "--kernel", kernel, "--initrd", initrd,
+						       "--console", "virtio", "--cmdline",
+						       "quiet", NULL }));
+	self->t.wait_ms = 100000;
+}
+
+FIXTURE_TEARDOWN(hvc)
+{
+	term_end(&self->t);
+}
+
+/* A session, from the prompt to poweroff, by the virtio console alone. */
+TEST_F_TIMEOUT(hvc, shell, 300)
+{
+	struct winsize size = { .ws_row = 44, .ws_col = 132 };
+
+	if (!self->t.pid)
+		return;			/* skipped */
+	ASSERT_TRUE(await(&self->t, "guest# ")) TH_LOG("%s", self->t.seen);
+	EXPECT_TRUE(is_raw(self->t.slave));
+	ASSERT_TRUE(type(&self->t, "echo on $(tty), $((6 * 7))\n"));
+	ASSERT_TRUE(await(&self->t, "on /dev/hvc0, 42"));
+	ASSERT_TRUE(type(&self->t, "cat /sys/class/tty/console/active | sed s/^/active:/\n"));
+	ASSERT_TRUE(await(&self->t, "active:hvc0"));
+	/* more than one buffer, both ways */
+	ASSERT_TRUE(type(&self->t, "seq 1 3000 | tail -n 1 | sed s/^/last:/; seq 1 3000\n"));
+	ASSERT_TRUE(await(&self->t, "\n3000\r"));
+	EXPECT_NE(NULL, strstr(self->t.seen, "last:3000"));
+	EXPECT_NE(NULL, strstr(self->t.seen, "\n1499\r\n1500\r\n1501\r"));
+	/* the user makes the window larger */
+	ASSERT_EQ(0, ioctl(self->t.master, TIOCSWINSZ, &size));
+	ASSERT_TRUE(type(&self->t, "until stty size | grep '^44 132'; do sleep 1; done\n"));
+	ASSERT_TRUE(await(&self->t, "\n44 132\r"));
+	/* Ctrl-C is the guest's, the escape key ours */
+	ASSERT_TRUE(type(&self->t, "sleep 1000\n"));
+	ASSERT_TRUE(type(&self->t, "\003echo still $((50 + 5))\n"));
+	ASSERT_TRUE(await(&self->t, "still 55"));
+	ASSERT_TRUE(type(&self->t, "\001h"));
+	ASSERT_TRUE(await(&self->t, "Ctrl-A x"));
+	ASSERT_TRUE(type(&self->t, "poweroff\n"));
+	EXPECT_EQ(0, end_status(&self->t));
+	EXPECT_FALSE(is_raw(self->t.slave));
 }
 
 TEST_HARNESS_MAIN

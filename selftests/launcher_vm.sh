@@ -77,6 +77,22 @@ result $? "the end of the input does not end the guest"
 said '^R'
 result $? "closed standard output ends it"
 
+start --kernel "$dir/pvh" --memory 4M
+await 1 '^R' && ended 0
+result $? "4 MiB"
+start --kernel "$dir/pvh" --memory 8388608T
+ended 1 && said '^ringlet: --memory: more than the .* physical address bits'
+result $? "more memory than addresses is refused"
+
+# 27 devices; disks and networks by the module, where it can.
+: > "$dir/disk"
+truncate -s 1M "$dir/disk"
+# shellcheck disable=SC2046 # words
+start --kernel "$dir/pvh" $(for n in $(seq 16); do echo "--disk $dir/disk,queues=$((n * 2))"; done) \
+	$(for n in $(seq 8); do echo "--net user"; done) --rng --balloon 8M --console virtio
+await 1 '^R' && ended 0
+result $? "as many devices as there may be"
+
 start --kernel "$dir/pvh" --cpus 255
 { await 1 '^R' && ended 0; } || { ended 1 && said '255 is more than the .* offers'; }
 result $? "255 vCPUs run, or are refused"
