@@ -395,7 +395,7 @@ TEST(devices_come_and_go)
 		SKIP(return, "no data planes in this kernel");
 	vm = ringing_vm();
 	for (int i = 0; i < NR_WORKERS; i++)
-		start_worker(&w[i], vm, i, 30);
+		start_worker(&w[i], vm, i, rl_host_is_bochs() ? 6 : 30);
 	for (int i = 0; i < NR_WORKERS; i++)
 		end_worker(&w[i]);
 	for (int i = 0; i < NR_VCPUS; i++) {
@@ -447,7 +447,7 @@ TEST(closed_in_every_order)
 	if (!vdev_supported())
 		SKIP(return, "no data planes in this kernel");
 	before = refs();
-	for (int round = 0; round < 20; round++) {
+	for (int round = rl_host_is_bochs() ? 15 : 0; round < 20; round++) {
 		struct vm *vm = ringing_vm();
 		struct worker w[2];
 		int *fds[] = { &vm->fd, &vm->dev, &vm->vcpus[0]->fd, &vm->vcpus[1]->fd,
