@@ -234,6 +234,8 @@ static void commit(struct rl_vcpu *vcpu, struct rl_emul *e)
 /* A program's problem is its kernel's, unless user space wants to see all of them. */
 static int emulation_failed(struct rl_vcpu *vcpu)
 {
+	if (vcpu->insn->no_memory)
+		return -EFAULT;
 	if (vcpu->vm->exit_on_emul_failure || !rl_ops->get_cpl(vcpu))
 		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
 	rl_queue_exception(vcpu, X86_TRAP_UD);
@@ -249,7 +251,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 	load_context(vcpu, e);
 	in->pos = 0;
 	in->nr_writes = in->sent = 0;
-	in->pio_in = in->pio_out = false;
+	in->pio_in = in->pio_out = in->no_memory = false;
 	vcpu->stat.emulated++;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	res = rl_emul_run(e);
@@ -292,7 +294,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
  *
  * Or leave for user space with what rl_emulate_fast() began.
  * Context: vCPU's thread, loaded, may sleep.
- * Return: RL_RESUME, RL_EXIT_USER, -ENOMEM.
+ * Return: RL_RESUME, RL_EXIT_USER, -ENOMEM, -EFAULT for memory that user space lacks.
  */
 int rl_emulate(struct rl_vcpu *vcpu)
 {

@@ -133,15 +133,21 @@ static enum rl_emul_result read_piece(struct rl_insn *in, gpa_t gpa, void *buf, 
 	return RL_EMUL_OK;
 }
 
+/* A slot without a host page behind it is user space's mistake, as in a second-stage fault. */
+static enum rl_emul_result ram_result(struct rl_insn *in, int r)
+{
+	in->no_memory = r;
+	return r ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+}
+
 static enum rl_emul_result read_gpa(struct rl_insn *in, gpa_t gpa, void *buf, unsigned int len,
 				    unsigned int access)
 {
 	enum rl_emul_result r = RL_EMUL_OK;
 	unsigned int n;
 
-	/* A slot without a host page behind it reads as a fault of user space's. */
 	if (!in->atomic && is_ram(in->vcpu, gpa, false))
-		return rl_guest_read(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+		return ram_result(in, rl_guest_read(in->vcpu->vm, gpa, buf, len));
 	/* Nobody runs code from a device. */
 	if (access & RL_EMUL_FETCH)
 		return RL_EMUL_UNHANDLED;
@@ -159,7 +165,7 @@ static enum rl_emul_result write_gpa(struct rl_insn *in, gpa_t gpa, const void *
 	unsigned int n;
 
 	if (!in->atomic && is_ram(in->vcpu, gpa, true))
-		return rl_guest_write(in->vcpu->vm, gpa, buf, len) ? RL_EMUL_UNHANDLED : RL_EMUL_OK;
+		return ram_result(in, rl_guest_write(in->vcpu->vm, gpa, buf, len));
 	for (; len; len -= n, gpa += n, buf += n) {
 		n = min(len, 8u);
 		if (!in->nr_writes && rl_mmio_write(in->vcpu, gpa, n, buf))

@@ -30,6 +30,7 @@ struct rl_insn {
 	bool pio_out;			/* an OUT waits to leave */
 	bool hint;			/* exit.fault names the gpa of the data access */
 	bool atomic;			/* IRQs are off: what would need more is left alone */
+	bool no_memory;			/* a slot has nothing behind it */
 	bool begun;			/* the fast path got as far as a user-space exit */
 };
 

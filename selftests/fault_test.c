@@ -497,4 +497,36 @@ TEST_F(fault, events_that_meet_a_second_level_fault)
 	}
 }
 
+static u64 guest_movs(u64 to)
+{
+	u64 from = HOLE_GPA;
+
+	asm volatile("movsq" : "+S"(from), "+D"(to) : : "memory");
+	return 0;
+}
+
+/* An emulated access to a slot without memory behind it is as wrong as the CPU's own. */
+TEST_F(fault, emulated_access_without_memory)
+{
+	const u64 gpa = 0x20000000;
+	struct vcpu *v = self->v;
+	u64 *mem = vm_add_mem(self->vm, 5, gpa, 0x1000, 0);
+
+	if (strcmp(rl_dev_path(), "/dev/ringlet"))
+		SKIP(return, "KVM takes such memory for a device");
+	ASSERT_EQ(0, munmap(mem, 0x1000));
+	puppet_set(v, PUPPET_CALL, (u64)guest_movs, 0, gpa);
+	for (int i = 0; i < 3; i++) {
+		expect_mmio_read(v, HOLE_GPA, 8);
+		*(u64 *)v->run->mmio.data = 0x1234;
+		ASSERT_EQ(-EFAULT, vcpu_try_run(v));
+	}
+	ASSERT_EQ(mem, mmap(mem, 0x1000, PROT_READ | PROT_WRITE,
+			    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	expect_mmio_read(v, HOLE_GPA, 8);
+	*(u64 *)v->run->mmio.data = 0x5678;
+	expect_sync(v, PUPPET_STAGE);
+	EXPECT_EQ(0x5678, *mem);
+}
+
 TEST_HARNESS_MAIN
