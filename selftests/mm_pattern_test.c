@@ -348,7 +348,8 @@ TEST_F(mem, moved)
 			moved += put("/proc/sys/vm/compact_memory", "1");
 		}
 		if (i < 4)
-			moved += !madvise(self->mem + (37 + i * 601) * PAGE, PAGE, MADV_SOFT_OFFLINE);
+			moved += !madvise(self->mem + (37 + i * 601) * PAGE, PAGE,
+					  MADV_SOFT_OFFLINE);
 		wait_passes(self->vm, 1);
 	}
 	if (!nodes && !moved)
@@ -410,7 +411,8 @@ TEST_F(mem, unmapped)
 		WAIT_FOR(faults > seen + 3);
 		ASSERT_EQ(0, self->fd >= 0 ? ftruncate(self->fd, SIZE) : 0);
 		ASSERT_EQ(hole, mmap(hole, n * PAGE, PROT_READ | PROT_WRITE,
-				     MAP_FIXED | (self->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED),
+				     MAP_FIXED | (self->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS
+							       : MAP_SHARED),
 				     self->fd, self->fd < 0 ? 0 : first * PAGE));
 		wait_passes(self->vm, 1);
 	}

@@ -291,14 +291,14 @@ static void break_ring(struct worker *w)
 	kvm_try(w->d.fd, RINGLET_DEV_KICK, q);
 }
 
-/* Memory that no ring is in: the array of slots is another one, and all rings are looked up anew. */
+/* Memory that no ring is in: with another array of slots all rings are looked up anew. */
 static void change_memory(struct worker *w)
 {
 	u8 *mem = vm_hva(w->vm, FREE_GPA);
 
 	vm_set_region(w->vm, 8 + w->nr, 0, 0, NULL, 0);
-	vm_set_region(w->vm, 8 + w->nr, EXTRA_GPA + w->nr * 0x100000, PAGE * (1 + rnd(&w->rng, 4)), mem,
-		      rnd(&w->rng, 2));
+	vm_set_region(w->vm, 8 + w->nr, EXTRA_GPA + w->nr * 0x100000,
+		      PAGE * (1 + rnd(&w->rng, 4)), mem, rnd(&w->rng, 2));
 }
 
 static void new_device(struct worker *w)
