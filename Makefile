@@ -18,7 +18,7 @@ BUILD  := $(CURDIR)/build
 TESTHOST := selftests/testhost
 
 # Some shells export a HOST of their own, which is not meant.
-HOSTS := amd intel amd-full debug native
+HOSTS := amd intel amd-full debug kcsan native
 ifeq ($(origin HOST)$(filter $(HOSTS),$(HOST)),environment)
 HOST :=
 endif
@@ -59,9 +59,9 @@ check: setup
 check-clients: setup module
 	@selftests/clients/run $(CLIENTS)
 
-# All hosts, the one whose kernel is built first and watches everything too.
+# All hosts, those whose kernels are built first and watch everything too.
 check-long: setup
-	@$(TESTHOST)/check amd intel amd-full debug
+	@$(TESTHOST)/check amd intel amd-full debug kcsan
 
 demo: setup
 	@$(TESTHOST)/demo $(or $(HOST),amd)
