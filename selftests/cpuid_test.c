@@ -53,6 +53,26 @@ TEST_F(cpuid, supported_list_sizes)
 	free(c);
 }
 
+/* What is emulated where the CPU lacks it: a list, though it may say nothing. */
+TEST_F(cpuid, emulated_list)
+{
+	int dev = self->vm->dev;
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 40 * sizeof(c->entries[0]));
+
+	EXPECT_EQ(-E2BIG, kvm_try(dev, KVM_GET_EMULATED_CPUID, c));
+	c->nent = 1;
+	EXPECT_EQ(-E2BIG, kvm_try(dev, KVM_GET_EMULATED_CPUID, c));
+	c->nent = 40;
+	c->entries[7].padding[0] = 1;
+	EXPECT_EQ(-EINVAL, kvm_try(dev, KVM_GET_EMULATED_CPUID, c));
+	c->entries[7].padding[0] = 0;
+	ASSERT_EQ(0, kvm_try(dev, KVM_GET_EMULATED_CPUID, c));
+	ASSERT_LT(c->nent, 40);
+	ASSERT_NE(NULL, rl_cpuid_find(c, 0, 0));
+	EXPECT_EQ(c->entries[c->nent - 1].function, rl_cpuid_find(c, 0, 0)->eax);
+	free(c);
+}
+
 TEST_F(cpuid, supported_contents)
 {
 	static const u32 leaves[] = { 0, 1, 7, 0xd, 0x40000000, 0x40000001, 0x80000000, 0x80000001,
@@ -77,6 +97,7 @@ TEST_F(cpuid, supported_contents)
 	e = rl_cpuid_find(self->c, 1, 0);
 	EXPECT_EQ(1, e->ecx >> 21 & 1);		/* x2APIC */
 	EXPECT_EQ(0, e->ecx >> 24 & 1);		/* TSC deadline: only with the kernel's APIC */
+	EXPECT_EQ(0, e->ecx >> 31);		/* hypervisor: user space's to say */
 	EXPECT_EQ(0, e->ecx >> 27 & 1);		/* OSXSAVE is the guest's own */
 	EXPECT_EQ(1, e->edx >> 9 & 1);		/* APIC */
 	e = rl_cpuid_find(self->c, 0x80000008, 0);

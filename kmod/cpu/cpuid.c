@@ -37,8 +37,9 @@ enum { EAX, EBX, ECX, EDX };
  * when the host has them, and which it gets from us in any case. Missing on
  * purpose: whatever needs MSRs or XSAVE components that are not switched (PMU,
  * PT, MPX, PKU, CET, AMX, XSAVES, SPEC_CTRL), nested virtualization, SGX, SMX,
- * MONITOR (whose exits do nothing) and WAITPKG. The TSC deadline timer comes with
- * the APIC here, of which a table for all VMs cannot know: KVM_CAP_TSC_DEADLINE_TIMER.
+ * MONITOR (whose exits do nothing) and WAITPKG. User space sets what is its own to
+ * say: that there is a hypervisor, and the TSC deadline timer, which comes with the
+ * APIC here, of which a table for all VMs cannot know (KVM_CAP_TSC_DEADLINE_TIMER).
  */
 static const struct feature_word {
 	u32 leaf;
@@ -53,7 +54,7 @@ static const struct feature_word {
 		F(XMM3) | F(PCLMULQDQ) | F(SSSE3) | F(FMA) | F(CX16) | F(PCID) | F(XMM4_1) |
 		F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) | F(XSAVE) | F(AVX) | F(F16C) |
 		F(RDRAND),
-		F(X2APIC) | F(HYPERVISOR) },
+		F(X2APIC) },
 	[RL_GF_8_1_EDX] = { 0x80000001, 0, EDX, CPUID_8000_0001_EDX,
 		/* On AMD the low bits repeat those of leaf 1. */
 		F(FPU) | F(VME) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(MCE) | F(CX8) |
@@ -370,13 +371,20 @@ static bool padding_is_clean(struct kvm_cpuid_entry2 __user *ents, u32 n)
 /**
  * rl_get_supported_cpuid() - KVM_GET_SUPPORTED_CPUID and KVM_GET_EMULATED_CPUID
  * @arg: in user memory
- * @emulated: instructions that this CPU lacks and we emulate: none
+ * @emulated: instructions that this CPU lacks and we emulate: none, in the leaves
+ *	where KVM tells of its own
  *
  * Return: 0, -E2BIG (too few entries), -EFAULT, -EINVAL (padding, @emulated only).
  */
 int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated)
 {
-	u32 nent, n = emulated ? 0 : nr_supported;
+	static const struct kvm_cpuid_entry2 none[] = {
+		{ .function = 0, .eax = 7 },
+		{ .function = 1 },
+		{ .function = 7, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX },
+	};
+	const struct kvm_cpuid_entry2 *table = emulated ? none : supported;
+	u32 nent, n = emulated ? ARRAY_SIZE(none) : nr_supported;
 
 	if (get_user(nent, &arg->nent))
 		return -EFAULT;
@@ -386,8 +394,7 @@ int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated)
 		return -EINVAL;
 	if (nent < n)
 		return -E2BIG;
-	if (put_user(n, &arg->nent) ||
-	    copy_to_user(arg->entries, supported, n * sizeof(supported[0])))
+	if (put_user(n, &arg->nent) || copy_to_user(arg->entries, table, n * sizeof(*table)))
 		return -EFAULT;
 	return 0;
 }
