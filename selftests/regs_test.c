@@ -342,6 +342,14 @@ static u64 guest_fpu_swap(u64 arg)
 	return 0;
 }
 
+static u64 guest_mxcsr(u64 unused)
+{
+	u32 mxcsr;
+
+	asm volatile("stmxcsr %0" : "=m"(mxcsr));
+	return mxcsr;
+}
+
 TEST_F(regs, fpu)
 {
 	struct vcpu *v = self->v;
@@ -360,7 +368,9 @@ TEST_F(regs, fpu)
 	}
 	f.fcw = 0x27f;
 	f.ftwx = 0xff;
+	f.mxcsr = 0;		/* not looked at: the guest goes on with what it had */
 	kvm_do(v->fd, KVM_SET_FPU, &f);
+	EXPECT_EQ(0x1f80, puppet_call(v, guest_mxcsr, 0));
 	kvm_do(v->fd, KVM_GET_FPU, &g);
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(0, memcmp(f.fpr[i], g.fpr[i], 10));

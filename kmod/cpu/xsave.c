@@ -277,13 +277,14 @@ int rl_get_fpu(struct rl_vcpu *vcpu, struct kvm_fpu *fpu)
 	return 0;
 }
 
-/* KVM_SET_FPU. 0, or -EINVAL for an MXCSR that this CPU cannot load. */
+/*
+ * KVM_SET_FPU. MXCSR is left as it is, as on KVM: callers know that and leave 0 there,
+ * which would unmask all of SSE's exceptions.
+ */
 int rl_set_fpu(struct rl_vcpu *vcpu, const struct kvm_fpu *fpu)
 {
 	struct fxregs_state *fx = &vcpu->fpu.state->i387;
 
-	if (fpu->mxcsr & ~mxcsr_valid)
-		return -EINVAL;
 	memcpy(fx->st_space, fpu->fpr, sizeof(fpu->fpr));
 	fx->cwd = fpu->fcw;
 	fx->swd = fpu->fsw;
@@ -292,7 +293,6 @@ int rl_set_fpu(struct rl_vcpu *vcpu, const struct kvm_fpu *fpu)
 	fx->rip = fpu->last_ip;
 	fx->rdp = fpu->last_dp;
 	memcpy(fx->xmm_space, fpu->xmm, sizeof(fpu->xmm));
-	fx->mxcsr = fpu->mxcsr;
 	vcpu->fpu.state->header.xfeatures |= LEGACY;
 	return 0;
 }
