@@ -302,6 +302,8 @@ static void choose_event(struct rl_vcpu *vcpu)
 	else
 		busy = false;
 	vcpu->entry_event = busy;
+	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		return;
 
 	if (vcpu->nmi_pending && !busy && rl_ops->nmi_allowed(vcpu)) {
 		vcpu->nmi_pending--;
@@ -333,6 +335,6 @@ static void choose_event(struct rl_vcpu *vcpu)
 void rl_event_inject(struct rl_vcpu *vcpu)
 {
 	choose_event(vcpu);
-	if (vcpu->nmi_pending)
+	if (vcpu->nmi_pending && !(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		rl_ops->enable_nmi_window(vcpu);
 }

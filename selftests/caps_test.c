@@ -217,6 +217,43 @@ TEST(single_step)
 	vm_free(vm);
 }
 
+GUEST64(four_steps, "nop; nop; nop; nop; hlt");
+
+/* A debugger that steps does not want to end up in a handler. */
+TEST(single_step_without_interrupts)
+{
+	struct kvm_guest_debug dbg = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ,
+	};
+	struct vm *vm = VM_BLOB(four_steps, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_vcpu_events ev;
+	struct ucall uc;
+
+	if (!(kvm_do(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_SET_GUEST_DEBUG2) &
+	      KVM_GUESTDBG_BLOCKIRQ))
+		SKIP(return, "no KVM_GUESTDBG_BLOCKIRQ");
+	if (rl_host_is_bochs())
+		SKIP(return, "Bochs does not enter a guest with TF set");
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, &dbg));
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_NMI, 0));
+	for (u32 i = 1; i <= 4; i++) {
+		expect_exit(v, KVM_EXIT_DEBUG);
+		EXPECT_EQ(BLOB_GPA + i, v->run->debug.arch.pc);
+	}
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &ev);
+	EXPECT_EQ(1, ev.nmi.pending);
+	EXPECT_EQ(0, ev.nmi.injected);
+	/* It comes as soon as it may, and there the guest's library tells of it. */
+	dbg.control = 0;
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_SET_GUEST_DEBUG, &dbg));
+	ASSERT_EQ(0, vcpu_try_run(v));
+	ASSERT_TRUE(vcpu_ucall(v, &uc));
+	EXPECT_EQ(UCALL_TRAP, uc.code);
+	EXPECT_EQ(NMI, uc.a);
+	vm_free(vm);
+}
+
 TEST(reinject_control)
 {
 	struct kvm_reinject_control control = { .pit_reinject = 0 };

@@ -85,7 +85,8 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs
 /* debug.c */
 #define RL_GUESTDBG_VALID	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |	\
 				 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |	\
-				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
+				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |	\
+				 KVM_GUESTDBG_BLOCKIRQ)
 /* As the guest's own MOV DR: 0, or the vector of the fault for rl_dr_fault(). */
 int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);
 int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
