@@ -11,13 +11,13 @@
  *          Format, "Program Header Table".
  */
 #include <elf.h>
-#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
 #include "boot.h"
+#include "unxz.h"
 
 #define UNPACKED_MAX	GiB
 #define SEGMENTS_MAX	16
@@ -31,17 +31,6 @@ struct unpacked {
 	unsigned int segments;
 	size_t end;			/* of the ELF file; its relocations follow */
 };
-
-/* What is packed otherwise unpacks itself. */
-static bool unxz(const uint8_t *in, size_t len, const struct unpacked *u)
-{
-	uint64_t most = UINT64_MAX;
-	size_t in_at = 0, out_at = 0;
-
-	return lzma_stream_buffer_decode(&most, 0, NULL, in, &in_at, len,
-					 u->file, &out_at, u->size) == LZMA_OK &&
-	       in_at == len && out_at == u->size;
-}
 
 static bool in_file(const struct unpacked *u, uint64_t offset, uint64_t len)
 {
@@ -147,7 +136,8 @@ uint64_t boot_unpack(struct vm *vm, const struct image *kernel, struct setup_hea
 	if (u.file == MAP_FAILED)
 		goto out;
 	madvise(u.file, u.size, MADV_HUGEPAGE);
-	if (unxz(packed, hdr->payload_length - 4, &u) && look_at(&u, hdr)) {
+	/* What is packed otherwise unpacks itself. */
+	if (unxz(packed, hdr->payload_length - 4, u.file, u.size) && look_at(&u, hdr)) {
 		for (unsigned int i = 0; i < u.segments; i++)
 			if (u.ph[i].p_type == PT_LOAD)
 				memcpy(boot_ptr(vm, u.ph[i].p_paddr, u.ph[i].p_memsz),
