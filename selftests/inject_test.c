@@ -7,146 +7,17 @@
  *
  * Skipped where the kernel has no fault injection.
  */
-#include "lib.h"
+#include "inject.h"
 #include "harness.h"
+
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	400	/* KVM makes files in debugfs for each VM, and that is slow */
 
 #define PAGE		0x1000ull
 #define SLOT		3
 #define GPA		0x20000000ull
 #define SLOT_SIZE	(32 * PAGE)
-#define MOST		3000		/* a call with more to fail than this does not end */
 #define MSI_ADDR	0xfee00000u
-
-static int nth_fd = -1;
-
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	close(fd);
-	return ok;
-}
-
-/* Every allocation may fail, also one that may sleep, and without a word in the log. */
-static bool may_inject(void)
-{
-	static const char * const what[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
-	char path[80];
-
-	for (u32 i = 0; i < ARRAY_SIZE(what); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", what[i]);
-		if (!put(path, "0"))
-			return false;
-	}
-	if (!put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/min-order", "0"))
-		return false;
-	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	return nth_fd >= 0;
-}
-
-#define NEEDS_INJECTION() \
-	do { \
-		if (!may_inject()) \
-			SKIP(return, "no fault injection in this kernel"); \
-	} while (0)
-
-/* What a failed allocation or copy may be called. */
-static bool is_failure(long ret)
-{
-	return ret == -ENOMEM || ret == -EFAULT || ret == -ENFILE || ret == -EMFILE ||
-	       ret == -EAGAIN;
-}
-
-struct shot {
-	const char *name;
-	int fd;
-	unsigned long cmd;
-	void *arg;
-	long (*call)(struct shot *s);		/* instead of the ioctl */
-	void (*unchanged)(struct shot *s);	/* asked after a failure */
-	void (*undo)(struct shot *s, long ret);	/* after a success, for the next try */
-	int also;				/* another errno for a failure */
-	const void *old;			/* argument that takes a success back */
-	struct vm *vm;
-	struct vcpu *v;
-	int failures;
-};
-
-static long shoot(struct shot *s)
-{
-	return s->call ? s->call(s) : kvm_try(s->fd, s->cmd, s->arg);
-}
-
-/*
- * The counter also counts the copies of reading and writing it: then the call itself had
- * less to fail than that.
- */
-static bool has_failed(void)
-{
-	char left[16] = "1";
-	bool failed;
-
-	failed = pread(nth_fd, left, sizeof(left) - 1, 0) > 0 && atoi(left) == 0;
-	while (pwrite(nth_fd, "0", 1, 0) != 1)
-		;
-	return failed;
-}
-
-/* Returns what the call answered when nothing failed any more. */
-static long inject(struct shot *s)
-{
-	size_t size = s->arg ? _IOC_SIZE(s->cmd) : 0;
-	u8 arg[size + 1];
-	char text[16];
-
-	memcpy(arg, s->arg ?: "", size);
-	s->failures = 0;
-	for (int n = 1; n < MOST; n++) {
-		int len = snprintf(text, sizeof(text), "%d", n);
-		long ret;
-
-		memcpy(s->arg ?: arg, arg, size);
-		CHECK(NULL, pwrite(nth_fd, text, len, 0) == len, "fail-nth: %s", strerror(errno));
-		ret = shoot(s);
-		if (!has_failed())
-			return ret;
-		s->failures++;
-		if (ret >= 0) {
-			if (s->undo)
-				s->undo(s, ret);
-			continue;
-		}
-		CHECK(NULL, is_failure(ret) || ret == s->also, "%s with failure %d answers %s", s->name, n,
-		      strerror(-ret));
-		if (s->unchanged)
-			s->unchanged(s);
-	}
-	AT(rl_fail(NULL, "%s has no end of failures", s->name));
-}
-
-/* One that must succeed in the end. */
-static long inject_ok(struct shot *s)
-{
-	long ret = inject(s);
-
-	CHECK(NULL, ret >= 0, "%s without a failure: %s", s->name, strerror(-ret));
-	return ret;
-}
-
-#define INJECT(f, c, a, ...) \
-	({ \
-		struct shot __s = { .name = #c, .fd = f, .cmd = c, .arg = a, ##__VA_ARGS__ }; \
-		inject_ok(&__s); \
-	})
-
-static void close_fd(struct shot *s, long ret)
-{
-	close(ret);
-}
 
 /* All that user space can ask of a vCPU and its VM, but clocks. */
 struct state {
@@ -273,9 +144,18 @@ static long map_vcpu(struct shot *s)
 	return 0;
 }
 
+/* Each success takes a number for good; a failure leaves it to the next try. */
+static u64 next_id;
+
 static long create_vcpu(struct shot *s)
 {
-	return kvm_try(s->vm->fd, KVM_CREATE_VCPU, s->arg);
+	return kvm_try(s->vm->fd, KVM_CREATE_VCPU, next_id);
+}
+
+static void close_vcpu(struct shot *s, long ret)
+{
+	close(ret);
+	next_id++;
 }
 
 /* After a failure the same VM takes what it has not got yet. */
@@ -305,34 +185,29 @@ TEST(descriptors)
 	struct shot open_it = { .name = "open", .call = open_device, .undo = close_fd };
 	struct shot map_it = { .name = "mmap", .call = map_vcpu };
 	struct vm *vm;
-	int dev, fd;
+	int dev, most = is_ringlet() ? 3 : 1;
 
 	NEEDS_INJECTION();
 	close(inject_ok(&open_it));
 	dev = rl_dev_open();
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < most; i++)
 		close(INJECT(dev, KVM_CREATE_VM, NULL, .undo = close_fd));
 	close(dev);
 
 	vm = whole_vm();
-	for (u64 id = 1; id < 4; id++) {
-		/* what failed has left no vCPU of that number behind */
+	for (next_id = 1; next_id < 4; next_id++) {
 		struct shot s = { .name = "KVM_CREATE_VCPU", .call = create_vcpu, .vm = vm,
-				  .arg = (void *)id };
+				  .undo = close_vcpu };
 
-		fd = inject(&s);
-		if (fd == -EEXIST)	/* it got over the last failure */
-			fd = kvm_try(vm->fd, KVM_CREATE_VCPU, id + 100);
-		ASSERT_LE(0, fd);
+		close(inject_ok(&s));
 		ASSERT_NE(0, s.failures);
-		close(fd);
 	}
 	map_it.v = vm->vcpus[0];
 	inject_ok(&map_it);
 	vm_free(vm);
 
 	dev = rl_dev_open();
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < most; i++) {
 		struct shot s = { .name = "a VM with its chips", .call = vm_with_chips, .fd = dev };
 
 		inject_ok(&s);
@@ -389,6 +264,8 @@ TEST(state)
 
 		memcpy(arg, (u8 *)&before + rows[i].of, rows[i].size);
 		arg[rows[i].at] ^= rows[i].flip;
+		if (rows[i].set == KVM_SET_XSAVE)
+			arg[512] |= 3;		/* XSTATE_BV: what is given counts */
 		s.cmd = rows[i].set;
 		s.old = (u8 *)&before + rows[i].of;
 		s.undo = put_back;
@@ -461,11 +338,6 @@ static void put_slot_back(struct shot *s, long ret)
 {
 	vm_set_region(s->vm, SLOT, 0, 0, NULL, 0);
 	vm_set_region(s->vm, SLOT, GPA, SLOT_SIZE, (void *)region.userspace_addr, 0);
-}
-
-static bool is_ringlet(void)
-{
-	return !strcmp(rl_dev_path(), "/dev/ringlet");
 }
 
 /* Pages that user space has not heard of are still dirty. */
@@ -684,10 +556,13 @@ TEST(interrupts_and_doorbells)
 
 	INJECT(vm->fd, KVM_IOEVENTFD, &bell, .unchanged = no_doorbell, .undo = take_doorbell,
 	       .vm = vm, .v = v);
+	if (!is_ringlet())	/* KVM gives the whole bus up when it cannot make a smaller one */
+		goto out;
 	bell.flags = KVM_IOEVENTFD_FLAG_DEASSIGN;
 	INJECT(vm->fd, KVM_IOEVENTFD, &bell, .unchanged = doorbell, .undo = take_doorbell,
 	       .vm = vm, .v = v);
 	no_doorbell(&(struct shot) { .vm = vm, .v = v });
+out:
 	vm_free(vm);
 }
 
