@@ -171,6 +171,23 @@ static void bus_set_reach(struct rl_bus *bus)
 	}
 }
 
+/* Set the bits that rl_bus_claimed() has to find for @bus, clear the rest. */
+static void bus_set_claims(struct rl_vm *vm, const struct rl_bus *bus, int bus_nr)
+{
+	unsigned int step = bus_nr == RL_BUS_PIO ? 1 : PAGE_SIZE;
+	DECLARE_BITMAP(claims, RL_BUS_RESIDUES) = {};
+	int i, n;
+
+	for (i = 0; i < bus->nr; i++) {
+		const struct bus_entry *e = &bus->ent[i];
+
+		/* One more, for a range that begins within a page. */
+		for (n = 0; n <= min_t(u64, e->len, RL_BUS_RESIDUES * step) / step; n++)
+			__set_bit(rl_bus_residue(bus_nr, e->addr + n * step), claims);
+	}
+	bitmap_copy(vm->bus_claims[bus_nr], claims, RL_BUS_RESIDUES);
+}
+
 static const struct rl_bus_dev_ops ioeventfd_ops;
 
 int rl_bus_add(struct rl_vm *vm, int bus_nr, gpa_t addr, u32 len, struct rl_bus_dev *dev)
@@ -194,6 +211,7 @@ int rl_bus_add(struct rl_vm *vm, int bus_nr, gpa_t addr, u32 len, struct rl_bus_
 	memcpy(new->ent + i + 1, old->ent + i, (old->nr - i) * sizeof(*new->ent));
 	new->nr_ioeventfds = old->nr_ioeventfds + is_ioeventfd;
 	bus_set_reach(new);
+	bus_set_claims(vm, new, bus_nr);
 	rcu_assign_pointer(vm->bus[bus_nr], new);
 	call_srcu(&vm->srcu, &old->rcu, bus_free_rcu);
 	return 0;
@@ -216,6 +234,7 @@ int rl_bus_del(struct rl_vm *vm, int bus_nr, struct rl_bus_dev *dev)
 		new->nr_ioeventfds = old->nr_ioeventfds - (dev->ops == &ioeventfd_ops);
 		bus_set_reach(new);
 		rcu_assign_pointer(vm->bus[bus_nr], new);
+		bus_set_claims(vm, new, bus_nr);
 	} else {
 		WRITE_ONCE(old->ent[i].dev, &nobody);
 		old->nr_ioeventfds -= dev->ops == &ioeventfd_ops;

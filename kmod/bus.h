@@ -13,6 +13,7 @@ enum { RL_BUS_PIO, RL_BUS_MMIO, RL_NR_BUSES };
 
 /* Devices per bus; ioeventfds do not count, descriptors limit those. */
 #define RL_BUS_MAX_DEVS	1000
+#define RL_BUS_RESIDUES	256		/* see rl_bus_claimed() */
 
 struct rl_bus;
 struct rl_bus_dev;

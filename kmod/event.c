@@ -214,7 +214,7 @@ static void inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector, boo
 		   u32 error_code)
 {
 	rl_trace(inject, vcpu, kind, vector, has_error, error_code);
-	rl_ops->inject(vcpu, kind, vector, has_error, error_code);
+	rl_op(inject)(vcpu, kind, vector, has_error, error_code);
 }
 
 static void inject_exception(struct rl_vcpu *vcpu)
@@ -314,7 +314,7 @@ static void choose_event(struct rl_vcpu *vcpu)
 	}
 
 	if (vcpu->lapic && rl_irq_waiting(vcpu)) {
-		if (!busy && rl_ops->intr_allowed(vcpu))
+		if (!busy && rl_op(intr_allowed)(vcpu))
 			inject_irq(vcpu);
 		if (rl_irq_waiting(vcpu))
 			rl_ops->enable_intr_window(vcpu);

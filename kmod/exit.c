@@ -38,7 +38,7 @@ void rl_skip_insn(struct rl_vcpu *vcpu)
 	if (unlikely((rip >> 32) && !rl_is_64bit_code(vcpu)))
 		rip = (u32)rip;
 	rl_rip_write(vcpu, rip);
-	rl_ops->set_shadow(vcpu, 0);
+	rl_op(set_shadow)(vcpu, 0);
 	if (unlikely(rl_rflags_read(vcpu) & X86_EFLAGS_TF))
 		rl_singlestep_done(vcpu);
 }
@@ -63,7 +63,7 @@ static int debug_exit(struct rl_vcpu *vcpu, u8 vector, u64 dr6)
 
 	run->exit_reason = KVM_EXIT_DEBUG;
 	run->debug.arch.exception = vector;
-	run->debug.arch.pc = rl_ops->linear_rip(vcpu);
+	run->debug.arch.pc = rl_op(linear_rip)(vcpu);
 	run->debug.arch.dr6 = dr6 | DR6_RESERVED;
 	run->debug.arch.dr7 = vcpu->guest_debug_dr7;
 	return RL_EXIT_USER;
@@ -148,21 +148,30 @@ static noinline int bus_in(struct rl_vcpu *vcpu, u16 port, int size)
 	return r;
 }
 
-static int bus_io(struct rl_vcpu *vcpu)
+static noinline int bus_io_device(struct rl_vcpu *vcpu, u16 port, int size)
 {
-	int size = vcpu->exit.io.size, idx, r;
-	u16 port = vcpu->exit.io.port;
 	struct rl_vm *vm = vcpu->vm;
+	int idx, r;
 
 	idx = srcu_read_lock(&vm->srcu);
-	if (vcpu->exit.io.in) {
+	if (vcpu->exit.io.in)
 		r = bus_in(vcpu, port, size);
-	} else {
-		rl_trace(pio, vcpu, true, port, size, 1, vcpu->regs[RL_RAX]);
+	else
 		r = rl_bus_write(vcpu, RL_BUS_PIO, port, size, &vcpu->regs[RL_RAX]);
-	}
 	srcu_read_unlock(&vm->srcu, idx);
 	return r;
+}
+
+static __always_inline int bus_io(struct rl_vcpu *vcpu)
+{
+	int size = vcpu->exit.io.size;
+	u16 port = vcpu->exit.io.port;
+
+	if (!vcpu->exit.io.in)
+		rl_trace(pio, vcpu, true, port, size, 1, vcpu->regs[RL_RAX]);
+	if (!rl_bus_claimed(vcpu->vm, RL_BUS_PIO, port))
+		return -EOPNOTSUPP;
+	return bus_io_device(vcpu, port, size);
 }
 
 static bool fast_io(struct rl_vcpu *vcpu)
@@ -280,10 +289,11 @@ static int complete_in(struct rl_vcpu *vcpu)
 	return skip(vcpu);
 }
 
-/* The fast path found no device in the kernel, or it is a string. */
-static int exit_io(struct rl_vcpu *vcpu)
+static int exit_io(struct rl_vcpu *vcpu);
+
+/* The fast path had no length, or it is a string. */
+static noinline int io_slow(struct rl_vcpu *vcpu)
 {
-	u32 val = vcpu->regs[RL_RAX];
 	int r;
 
 	if (vcpu->exit.io.string)
@@ -291,21 +301,32 @@ static int exit_io(struct rl_vcpu *vcpu)
 	r = need_length(vcpu, false);
 	if (r)
 		return r < 0 ? r : RL_RESUME;
-	if (!vcpu->exit.io.tried && !bus_io(vcpu)) {
+	if (!bus_io(vcpu)) {
 		rl_skip_insn(vcpu);
 		return RL_RESUME;
 	}
-	if (!vcpu->exit.io.in)
-		*(u32 *)vcpu->pio_data = val & (u32)(~0u >> (32 - 8 * vcpu->exit.io.size));
-	if (vcpu->exit.io.in)
+	vcpu->exit.io.tried = true;
+	return exit_io(vcpu);
+}
+
+/* For user space, if no device in the kernel took it. */
+static int exit_io(struct rl_vcpu *vcpu)
+{
+	int size = vcpu->exit.io.size;
+	u16 port = vcpu->exit.io.port;
+
+	if (unlikely(!vcpu->exit.io.tried))
+		return io_slow(vcpu);
+	if (vcpu->exit.io.in) {
 		vcpu->complete = complete_in;
-	else if (vcpu->exit.io.port != 0x7e ||
-		 vcpu->vm->quirks_off & KVM_X86_QUIRK_OUT_7E_INC_RIP)
+		return rl_pio_user(vcpu, port, size, true, 1);
+	}
+	*(u32 *)vcpu->pio_data = vcpu->regs[RL_RAX] & (u32)(~0u >> (32 - 8 * size));
+	if (likely(port != 0x7e) || vcpu->vm->quirks_off & KVM_X86_QUIRK_OUT_7E_INC_RIP)
 		vcpu->complete = complete_out;
 	else	/* QEMU's TPR patching looks at RIP behind it */
 		rl_skip_insn(vcpu);
-	return rl_pio_user(vcpu, vcpu->exit.io.port, vcpu->exit.io.size,
-			   vcpu->exit.io.in, 1);
+	return rl_pio_user(vcpu, port, size, false, 1);
 }
 
 static int complete_msr(struct rl_vcpu *vcpu)
@@ -461,7 +482,7 @@ static int exit_fault(struct rl_vcpu *vcpu)
 static bool fix_hypercall(struct rl_vcpu *vcpu)
 {
 	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
-	gva_t rip = rl_ops->linear_rip(vcpu);
+	gva_t rip = rl_op(linear_rip)(vcpu);
 	struct rl_walk w;
 	u8 insn[3];
 	int i;
@@ -709,16 +730,4 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 int rl_handle_exit(struct rl_vcpu *vcpu)
 {
 	return handlers[vcpu->exit.kind](vcpu);
-}
-
-/* KVM_RUN after an exit to user space: finish what that exit was about. */
-int rl_complete_user_exit(struct rl_vcpu *vcpu)
-{
-	int (*complete)(struct rl_vcpu *vcpu) = vcpu->complete;
-	int r;
-
-	vcpu->complete = NULL;
-	r = complete(vcpu);
-	vcpu->rip_watched = false;
-	return r;
 }

@@ -133,6 +133,5 @@ struct rl_exit {
 int rl_handle_exit(struct rl_vcpu *vcpu);
 bool rl_handle_exit_fast(struct rl_vcpu *vcpu);
 int rl_pending_exit(struct rl_vcpu *vcpu);
-int rl_complete_user_exit(struct rl_vcpu *vcpu);
 
 #endif

@@ -59,7 +59,7 @@ static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 	e->cr4 = rl_cr4_read(vcpu);
 	e->efer = vcpu->efer;
 	e->cpl = rl_ops->get_cpl(vcpu);
-	rl_ops->read_seg(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
+	rl_op(read_seg)(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
 	e->seg_valid = BIT(RL_SEG_CS);
 	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer, e->seg[RL_SEG_CS].attr);
 	e->stop = false;
@@ -133,13 +133,8 @@ void rl_watch_rip(struct rl_vcpu *vcpu)
 {
 	if (!vcpu->complete || vcpu->rip_watched)
 		return;
-	vcpu->user_rip = rl_ops->linear_rip(vcpu);
+	vcpu->user_rip = rl_op(linear_rip)(vcpu);
 	vcpu->rip_watched = true;
-}
-
-bool rl_user_moved_rip(struct rl_vcpu *vcpu)
-{
-	return unlikely(vcpu->rip_watched) && rl_ops->linear_rip(vcpu) != vcpu->user_rip;
 }
 
 static int mmio_user(struct rl_vcpu *vcpu, const struct mmio_piece *p, bool write)
@@ -260,7 +255,7 @@ static int run_insn(struct rl_vcpu *vcpu, struct rl_insn *in)
 	switch (res) {
 	case RL_EMUL_OK:
 		commit(vcpu, e);
-		rl_ops->set_shadow(vcpu, e->shadow);
+		rl_op(set_shadow)(vcpu, e->shadow);
 		if (e->single_step)
 			rl_singlestep_done(vcpu);
 		if (in->pio_out) {
@@ -357,7 +352,7 @@ int rl_task_switch(struct rl_vcpu *vcpu)
 		return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_EMULATION);
 	}
 	commit(vcpu, e);
-	rl_ops->set_shadow(vcpu, 0);
+	rl_op(set_shadow)(vcpu, 0);
 	/* SDM Vol 3B, "Debug Control Register (DR7)": local breakpoints are one task's. */
 	if (done) {
 		vcpu->dr7 &= ~DR7_LOCAL;
@@ -423,7 +418,7 @@ static gva_t load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 	rl_need_reg(vcpu, RL_REG_RSP);
 	e->rip = rl_rip_read(vcpu);
 	e->rflags = rl_rflags_read(vcpu);
-	rl_ops->read_seg(vcpu, cs, RL_SEG_CS);
+	rl_op(read_seg)(vcpu, cs, RL_SEG_CS);
 	e->seg_valid = BIT(RL_SEG_CS);
 	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, cs->attr);
 	return e->mode == RL_MODE_LONG64 ? e->rip : (u32)(cs->base + e->rip);
@@ -440,7 +435,7 @@ static bool store_begins_at(struct rl_vcpu *vcpu, struct rl_emul *e, gpa_t gpa)
 	if ((gpa & ~PAGE_MASK) >= e->size)
 		return true;
 	if (e->mode != RL_MODE_LONG64 || e->ea_seg == RL_SEG_FS || e->ea_seg == RL_SEG_GS)
-		rl_ops->read_seg(vcpu, &seg, e->ea_seg);
+		rl_op(read_seg)(vcpu, &seg, e->ea_seg);
 	return !((seg.base + e->ea - gpa) & ~PAGE_MASK);
 }
 
@@ -525,7 +520,7 @@ out:
 		if (res != RL_EMUL_OK)
 			return false;
 		vcpu->stat.emulated++;
-		rl_ops->set_shadow(vcpu, 0);
+		rl_op(set_shadow)(vcpu, 0);
 		if (!in->nr_writes)
 			return true;
 	}
@@ -557,7 +552,7 @@ static int known_length(struct rl_vcpu *vcpu, u64 code)
  */
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 {
-	gva_t linear = rl_ops->linear_rip(vcpu);
+	gva_t linear = rl_op(linear_rip)(vcpu);
 	struct rl_insn *in;
 	u64 code = 0;
 	hva_t hva;

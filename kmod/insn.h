@@ -3,7 +3,7 @@
 #ifndef RL_INSN_H
 #define RL_INSN_H
 
-#include "types.h"
+#include "vcpu.h"
 
 int rl_emulate(struct rl_vcpu *vcpu);
 int rl_task_switch(struct rl_vcpu *vcpu);
@@ -12,7 +12,12 @@ int rl_insn_length(struct rl_vcpu *vcpu, bool atomic);
 void rl_insn_free(struct rl_vcpu *vcpu);
 int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count);
 void rl_watch_rip(struct rl_vcpu *vcpu);
-bool rl_user_moved_rip(struct rl_vcpu *vcpu);
 int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror);
+
+/* Since the exit that user space now finishes, see rl_watch_rip(). */
+static inline bool rl_user_moved_rip(struct rl_vcpu *vcpu)
+{
+	return unlikely(vcpu->rip_watched) && rl_op(linear_rip)(vcpu) != vcpu->user_rip;
+}
 
 #endif

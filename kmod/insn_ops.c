@@ -88,7 +88,8 @@ static bool kernel_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val
 		rl_lapic_mmio_read(vcpu, gpa, len, val);
 		return true;
 	}
-	return !rl_bus_read(vcpu, RL_BUS_MMIO, gpa, len, val);
+	return rl_bus_claimed(vcpu->vm, RL_BUS_MMIO, gpa) &&
+	       !rl_bus_read(vcpu, RL_BUS_MMIO, gpa, len, val);
 }
 
 /*
@@ -102,7 +103,8 @@ bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val)
 		rl_lapic_mmio_write(vcpu, gpa, len, val);
 		return true;
 	}
-	return !rl_bus_write(vcpu, RL_BUS_MMIO, gpa, len, val);
+	return rl_bus_claimed(vcpu->vm, RL_BUS_MMIO, gpa) &&
+	       !rl_bus_write(vcpu, RL_BUS_MMIO, gpa, len, val);
 }
 
 /* Up to 8 bytes of a device: from the log, from the kernel, or user space first. */
@@ -303,7 +305,7 @@ static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size
 
 static void op_get_seg(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out)
 {
-	rl_ops->read_seg(to_vcpu(e), out, seg);
+	rl_op(read_seg)(to_vcpu(e), out, seg);
 }
 
 static void op_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val)

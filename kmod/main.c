@@ -216,6 +216,9 @@ static const struct file_operations sys_fops = {
 static struct miscdevice rl_dev = { MISC_DYNAMIC_MINOR, "ringlet", &sys_fops };
 static struct miscdevice kvm_dev = { KVM_MINOR, "kvm", &sys_fops };
 
+#define RL_DEFINE_OP(op) DEFINE_STATIC_CALL_NULL(rl_op_##op, *((struct rl_vendor_ops *)NULL)->op);
+RL_HOT_OPS(RL_DEFINE_OP)
+
 static int __init choose_backend(void)
 {
 	switch (boot_cpu_data.x86_vendor) {
@@ -236,6 +239,8 @@ static int __init choose_backend(void)
 		pr_err("no backend for CPUs of vendor \"%s\"\n", boot_cpu_data.x86_vendor_id);
 		return -EOPNOTSUPP;
 	}
+#define RL_SET_OP(op) static_call_update(rl_op_##op, rl_ops->op);
+	RL_HOT_OPS(RL_SET_OP)
 	return rl_ops->hardware_setup();
 }
 
@@ -286,6 +291,7 @@ err_notifiers:
 err_cpuhp:
 	cpuhp_remove_state(hp_state);
 err_vcpu:
+	rl_xsave_exit();
 	rl_vcpu_exit();
 	rl_ops->hardware_unsetup();
 	return r;
@@ -301,6 +307,7 @@ static void __exit rl_exit(void)
 	unregister_syscore_ops(&hw_syscore_ops);
 	rl_netlink_exit();
 	cpuhp_remove_state(hp_state);
+	rl_xsave_exit();
 	rl_vcpu_exit();
 	rl_ops->hardware_unsetup();
 }

@@ -37,25 +37,25 @@ MODULE_PARM_DESC(halt_poll_ns, "longest time a halted vCPU polls before it sleep
 
 #define HALT_POLL_START_NS	10000
 
-static void on_cpu(struct rl_vcpu *vcpu, int cpu)
+static __always_inline void on_cpu(struct rl_vcpu *vcpu, int cpu)
 {
 	struct rl_pvclock *pv = &vcpu->pv;
 	u64 host = rdtsc();
 
 	vcpu->cpu = cpu;
-	rl_ops->vcpu_load(vcpu, cpu);
+	rl_op(vcpu_load)(vcpu, cpu);
 	if (unlikely(pv->last_cpu != cpu || host < pv->last_host_tsc))
 		rl_clock_moved(vcpu, cpu, host);
 	if (pv->steal_msr & KVM_MSR_ENABLED)
 		rl_steal_load(vcpu);
 }
 
-static void off_cpu(struct rl_vcpu *vcpu)
+static __always_inline void off_cpu(struct rl_vcpu *vcpu)
 {
 	vcpu->pv.last_host_tsc = rdtsc();
 	if (vcpu->pv.steal_msr & KVM_MSR_ENABLED)
 		rl_steal_put(vcpu);
-	rl_ops->vcpu_put(vcpu);
+	rl_op(vcpu_put)(vcpu);
 	vcpu->cpu = -1;
 }
 
@@ -248,7 +248,7 @@ bool rl_vcpu_runnable(struct rl_vcpu *vcpu)
 		return true;
 	if (rl_lapic_timer_pending(vcpu))
 		return true;
-	return rl_irq_waiting(vcpu) && rl_ops->intr_allowed(vcpu);
+	return rl_irq_waiting(vcpu) && rl_op(intr_allowed)(vcpu);
 }
 
 static bool wake_reason(struct rl_vcpu *vcpu)

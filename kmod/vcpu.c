@@ -217,27 +217,26 @@ static void fast_requests(struct rl_vcpu *vcpu)
 
 /*
  * Hold the CPU and run the guest until an exit needs more than interrupts-off
- * work, or the host wants the thread.
+ * work, or the host wants the thread. IRQs stay off all the while: the guest's
+ * FPU and debug registers are in the CPU, and nobody else may meet them there.
  *
- * RL_RESUME: vcpu->exit is to be handled, or nothing happened (RL_EXIT_NONE).
+ * vcpu->exit is to be handled, or nothing happened (RL_EXIT_NONE).
  */
 static void enter_guest(struct rl_vcpu *vcpu)
 {
+	local_irq_disable();
 	rl_fpu_enter(vcpu);
 	if (unlikely(vcpu->debug_wanted))
 		rl_debug_load(vcpu);
-	current->flags |= PF_VCPU;
-	for (;;) {
-		local_irq_disable();
-		WRITE_ONCE(vcpu->mode, RL_IN_GUEST);
-		/*
-		 * Pairs with the barrier in rl_vcpu_kick(): either the
-		 * requester sees the mode and sends an IPI, which waits until
-		 * the guest runs, or the request is seen here.
-		 */
-		smp_mb();
+	WRITE_ONCE(vcpu->mode, RL_IN_GUEST);
+	/*
+	 * Pairs with the barrier in rl_vcpu_kick(): either the requester sees
+	 * the mode and sends an IPI, which waits until the guest runs, or the
+	 * request is seen here.
+	 */
+	smp_mb();
+	do {
 		vcpu->exit.kind = RL_EXIT_NONE;
-reenter:
 		if (unlikely(READ_ONCE(vcpu->requests))) {
 			if (READ_ONCE(vcpu->requests) & ~FAST_REQUESTS)
 				break;
@@ -247,34 +246,26 @@ reenter:
 			break;
 
 		rl_trace(entry, vcpu);
-		rl_ops->run(vcpu);
+		rl_op(run)(vcpu);
 		rl_trace(exit, vcpu);
-		if (rl_handle_exit_fast(vcpu)) {
-			vcpu->exit.kind = RL_EXIT_NONE;
-			goto reenter;
-		}
-		WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
-		/* A host interrupt that ended the run is taken here. */
-		local_irq_enable();
-		if (vcpu->exit.kind != RL_EXIT_INTR)
-			goto out;
-	}
+	} while (rl_handle_exit_fast(vcpu));
 	WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
-	local_irq_enable();
-out:
 	/* VMSCAPE: the guest may have trained branches of the VMM's. */
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
-	current->flags &= ~PF_VCPU;
 	if (unlikely(vcpu->debug_loaded))
 		rl_debug_put(vcpu);
 	rl_fpu_leave(vcpu);
+	/* A host interrupt that ended the run is taken here; it hit the guest's time. */
+	current->flags |= PF_VCPU;
+	local_irq_enable();
+	current->flags &= ~PF_VCPU;
 }
 
 /* User space wants to know, with its own 8259, when it may inject. */
 static bool user_may_inject(struct rl_vcpu *vcpu)
 {
-	return rl_extint_free(vcpu) && rl_ops->intr_allowed(vcpu) && !rl_event_pending(vcpu);
+	return rl_extint_free(vcpu) && rl_op(intr_allowed)(vcpu) && !rl_event_pending(vcpu);
 }
 
 /* Runnable, but for user space or the host: anything that ends the loop. */
@@ -345,15 +336,15 @@ static int run_loop(struct rl_vcpu *vcpu)
 	return r;
 }
 
-static void swap_sigmask(struct rl_vcpu *vcpu, sigset_t *saved, bool on)
+/* KVM_SET_SIGNAL_MASK, api.rst 4.20: another mask for as long as KVM_RUN runs. */
+static void swap_sigmask(struct rl_vcpu *vcpu, bool on)
 {
-	if (!vcpu->sigset_active)
+	if (likely(!vcpu->sigset_active))
 		return;
-	/* Nobody else looks at real_blocked of a thread in this call; see KVM's api.rst, 4.20. */
 	if (on)
-		sigprocmask(SIG_SETMASK, &vcpu->sigset, saved);
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &vcpu->sigset_saved);
 	else
-		sigprocmask(SIG_SETMASK, saved, NULL);
+		sigprocmask(SIG_SETMASK, &vcpu->sigset_saved, NULL);
 }
 
 /* What user space sees of the vCPU after every KVM_RUN. */
@@ -364,7 +355,7 @@ static void publish_run(struct rl_vcpu *vcpu)
 	run->if_flag = !!(rl_rflags_read(vcpu) & X86_EFLAGS_IF);
 	run->flags = 0;
 	run->cr8 = rl_lapic_get_cr8(vcpu);
-	run->apic_base = rl_lapic_base(vcpu);
+	run->apic_base = vcpu->apic_base;
 	run->ready_for_interrupt_injection = !vcpu->user_pic || user_may_inject(vcpu);
 }
 
@@ -405,16 +396,26 @@ static void store_regs(struct rl_vcpu *vcpu, u64 valid)
 		rl_get_events(vcpu, &s->events);
 }
 
+/* KVM_RUN after an exit to user space: finish what that exit was about. */
+static int complete_user_exit(struct rl_vcpu *vcpu)
+{
+	int (*complete)(struct rl_vcpu *vcpu) = vcpu->complete;
+	int r;
+
+	vcpu->complete = NULL;
+	r = complete(vcpu);
+	vcpu->rip_watched = false;
+	return r;
+}
+
 static int vcpu_run(struct rl_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
-	bool pending_complete;
-	sigset_t saved;
 	int r = RL_RESUME;
 
 	if (rcu_access_pointer(vcpu->pid) != task_pid(current))
 		rl_sched_new_thread(vcpu);
-	swap_sigmask(vcpu, &saved, true);
+	swap_sigmask(vcpu, true);
 
 	if (unlikely(vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)) {
 		/* Wait for SIPI here; the caller then comes back with fresh registers. */
@@ -436,17 +437,16 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 		if (r)
 			goto out;
 	}
-	if (!vcpu->lapic && rl_set_cr8(vcpu, READ_ONCE(run->cr8))) {
-		r = -EINVAL;
-		goto out;
+	if (unlikely(vcpu->user_pic)) {
+		if (!vcpu->lapic && rl_set_cr8(vcpu, READ_ONCE(run->cr8))) {
+			r = -EINVAL;
+			goto out;
+		}
+		if (READ_ONCE(run->request_interrupt_window))
+			rl_request(vcpu, RL_REQ_EVENT);
 	}
-
-	if (unlikely(vcpu->user_pic) && READ_ONCE(run->request_interrupt_window))
-		rl_request(vcpu, RL_REQ_EVENT);
-
-	pending_complete = vcpu->complete;
-	if (pending_complete) {
-		r = rl_complete_user_exit(vcpu);
+	if (vcpu->complete) {
+		r = complete_user_exit(vcpu);
 		if (r <= 0)
 			goto out;
 	}
@@ -462,7 +462,7 @@ out:
 	if (unlikely(READ_ONCE(vcpu->doorbell)))
 		rl_vdev_doorbell(vcpu);
 	publish_run(vcpu);
-	swap_sigmask(vcpu, &saved, false);
+	swap_sigmask(vcpu, false);
 	/*
 	 * A call is restarted only by a thread that seems to have a signal, and
 	 * giving the mask back settles whether it has one: so after it.
@@ -574,13 +574,13 @@ static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 
 	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->dead))
 		return -EIO;
-	if (_IOC_TYPE(cmd) != KVMIO)
+	if (_IOC_TYPE(cmd) != KVMIO || (cmd == KVM_RUN && arg))
 		return -EINVAL;
 	if (mutex_lock_killable(&vcpu->mutex))
 		return -EINTR;
 	rl_vcpu_load(vcpu);
 	if (likely(cmd == KVM_RUN))
-		r = arg ? -EINVAL : vcpu_run(vcpu);
+		r = vcpu_run(vcpu);
 	else
 		r = rl_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, cmd, arg, -EINVAL);
 	rl_vcpu_put(vcpu);

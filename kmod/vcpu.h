@@ -65,8 +65,7 @@ struct rl_exception {
 struct rl_fpu {
 	struct xregs_state *state;	/* standard format, 64-byte aligned, size rl_xsave_size */
 	u64 xcr0;			/* guest's XCR0 */
-	bool loaded;			/* state is in this CPU's registers */
-	bool xcr0_loaded;		/* and so is xcr0 */
+	bool xcr0_loaded;		/* xcr0 is in the CPU, with the rest, in RL_IN_GUEST */
 };
 
 /* kvmclock and steal time, owned by cpu/clock.c. */
@@ -165,7 +164,7 @@ struct rl_vcpu {
 	u32 tsc_khz;
 	struct rl_pvclock pv;
 
-	u64 apic_base;			/* without one in the kernel */
+	u64 apic_base;			/* IA32_APIC_BASE; irq/lapic.c */
 	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
 	bool user_pic;			/* [c] the 8259 is in user space, or all of the irqchip */
 	u8 eoi_vector;
@@ -178,6 +177,7 @@ struct rl_vcpu {
 	u64 halt_poll_ns;
 	bool sigset_active;
 	sigset_t sigset;
+	sigset_t sigset_saved;		/* the thread's own, during KVM_RUN */
 	struct rl_vcpu_stats stat;
 };
 
@@ -206,7 +206,7 @@ static inline bool rl_request_check(struct rl_vcpu *vcpu, enum rl_request req)
 static inline void rl_need_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
 {
 	if (unlikely(!(vcpu->avail & BIT(reg)))) {
-		rl_ops->cache_reg(vcpu, reg);
+		rl_op(cache_reg)(vcpu, reg);
 		vcpu->avail |= BIT(reg);
 	}
 }

@@ -7,6 +7,7 @@
 #define RL_VENDOR_H
 
 #include <linux/kvm.h>
+#include <linux/static_call.h>
 #include "cpu/emulate.h"	/* enum rl_seg_reg */
 #include "types.h"
 
@@ -122,6 +123,17 @@ struct rl_vendor_ops {
 };
 
 extern const struct rl_vendor_ops *rl_ops;
+
+/*
+ * rl_op(run)(vcpu) is rl_ops->run(vcpu) as a direct call: for those on the way
+ * of many exits, where a retpoline would cost most.
+ */
+#define RL_HOT_OPS(X)	X(vcpu_load) X(vcpu_put) X(run) X(set_shadow) X(cache_reg) X(read_seg) \
+			X(linear_rip) X(intr_allowed) X(inject)
+#define RL_DECLARE_OP(op) DECLARE_STATIC_CALL(rl_op_##op, *((struct rl_vendor_ops *)NULL)->op);
+RL_HOT_OPS(RL_DECLARE_OP)
+#define rl_op(op)	static_call(rl_op_##op)
+
 extern struct rl_vendor_caps rl_caps;
 extern const struct rl_vendor_ops rl_svm_ops;
 extern const struct rl_vendor_ops rl_vmx_ops;

@@ -65,6 +65,8 @@ struct rl_vm {
 	struct rl_mmu mmu;
 	struct mmu_notifier notifier;
 	struct rl_bus __rcu *bus[RL_NR_BUSES];	/* [s] */
+	/* [s] to write, see rl_bus_claimed() */
+	unsigned long bus_claims[RL_NR_BUSES][BITS_TO_LONGS(RL_BUS_RESIDUES)];
 	struct rl_vcpu *vcpus[RL_MAX_VCPUS];	/* [l] filled in order, never emptied before destroy */
 	int nr_vcpus;			/* [l] store-release after vcpus[] */
 	struct rl_coalesced coalesced;
@@ -128,6 +130,20 @@ DECLARE_PER_CPU(bool, rl_cpu_on);
 static inline bool rl_cpu_is_on(void)
 {
 	return __this_cpu_read(rl_cpu_on);
+}
+
+static inline unsigned int rl_bus_residue(int bus, gpa_t addr)
+{
+	return (bus == RL_BUS_PIO ? addr : addr >> PAGE_SHIFT) % RL_BUS_RESIDUES;
+}
+
+/*
+ * May a device of the kernel's be at @addr? A bit for each residue of ports and
+ * of pages: enough to send most accesses to user space's devices there at once.
+ */
+static inline bool rl_bus_claimed(const struct rl_vm *vm, int bus, gpa_t addr)
+{
+	return test_bit(rl_bus_residue(bus, addr), vm->bus_claims[bus]);
 }
 
 #endif

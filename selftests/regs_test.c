@@ -5,6 +5,8 @@
  */
 #include "lib.h"
 #include "harness.h"
+#include <sched.h>
+#include <sys/syscall.h>
 
 /* Every register one more than it was, without touching the flags first. */
 GUEST64(increment,
@@ -667,6 +669,113 @@ TEST(mp_state)
 		EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_SET_MP_STATE, 8));
 		EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_GET_MP_STATE, 8));
 		vm_free(vm);
+	}
+}
+
+/* The FPU of several guests, their threads and a third party, all on one CPU. */
+#define EACH_XMM(insns)	".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n\t" insns "\n\t.endr\n\t"
+#define FPU_ROUNDS	40
+
+/* RBX is in every XMM register and in ST(0), ESI in MXCSR; stops when one of them is not. */
+GUEST64(fpu_keeper,
+	"mov %rbx, 9f(%rip); fildq 9f(%rip)\n"
+	"mov %esi, 8f(%rip); ldmxcsr 8f(%rip)\n"
+	EACH_XMM("movq %rbx, %xmm\\n")
+	"1: mov $1500, %ecx\n"
+	"2:" EACH_XMM("movq %xmm\\n, %rax; cmp %rbx, %rax; jne 3f")
+	"dec %ecx; jnz 2b\n"
+	"fistpq 9f(%rip); fildq 9f(%rip); cmp %rbx, 9f(%rip); jne 3f\n"
+	"stmxcsr 8f(%rip); cmp %esi, 8f(%rip); jne 3f\n"
+	"out %al, $0x10; jmp 1b\n"
+	"3: hlt\n"
+	"8: .quad 0; 9: .quad 0\n");
+
+struct fpu_user {
+	pthread_t thread;
+	struct vcpu *v;			/* NULL: yields instead */
+	u32 id;
+	const char *lost;		/* what was not kept */
+};
+
+/* A system call with XMM registers and MXCSR as given, which gcc has no use for here. */
+static long fpu_syscall(long nr, long a, long b, u64 xmm[32], u32 *mxcsr)
+{
+	u32 usual = 0x1f80;
+	register u64 *regs asm("r8") = xmm;
+	register u32 *csr asm("r9") = mxcsr;
+
+	asm volatile("ldmxcsr (%%r9)\n\t"
+		     EACH_XMM("movdqu \\n*16(%%r8), %%xmm\\n")
+		     "syscall\n\t"
+		     EACH_XMM("movdqu %%xmm\\n, \\n*16(%%r8)")
+		     "stmxcsr (%%r9)\n\t"
+		     "ldmxcsr %[usual]"
+		     : "+a"(nr) : "D"(a), "S"(b), "d"(0), "r"(regs), "r"(csr), [usual] "m"(usual)
+		     : "rcx", "r11", "memory");
+	return nr;
+}
+
+static void *fpu_use(void *arg)
+{
+	struct fpu_user *u = arg;
+	u32 mxcsr, want = 0x1f80 | u->id << 13;		/* a rounding mode each */
+	u64 xmm[32];
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	CHECK(NULL, !sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
+	for (int round = 0; round < FPU_ROUNDS && !u->lost; round++) {
+		long ret;
+
+		for (int i = 0; i < 32; i++)
+			xmm[i] = u->id << 24 | round << 8 | i;
+		mxcsr = want;
+		ret = u->v ? fpu_syscall(SYS_ioctl, u->v->fd, KVM_RUN, xmm, &mxcsr) :
+			     fpu_syscall(SYS_sched_yield, 0, 0, xmm, &mxcsr);
+		for (int i = 0; i < 32; i++)
+			if (xmm[i] != (u->id << 24 | round << 8 | i))
+				u->lost = "the thread's XMM registers";
+		if (mxcsr != want)
+			u->lost = "the thread's MXCSR";
+		if (ret)
+			u->lost = "the system call";
+		else if (u->v && u->v->run->exit_reason != KVM_EXIT_IO)
+			u->lost = "the guest's registers";
+	}
+	return NULL;
+}
+
+TEST(fpu_of_many)
+{
+	struct fpu_user users[4] = {};
+
+	for (int i = 0; i < 4; i++) {
+		struct fpu_user *u = &users[i];
+
+		u->id = i;
+		if (i < 3) {
+			struct kvm_sregs s;
+			struct kvm_regs r;
+
+			u->v = VM_BLOB(fpu_keeper, 0)->vcpus[0];
+			kvm_do(u->v->fd, KVM_GET_SREGS, &s);
+			s.cr4 |= X86_CR4_OSFXSR;
+			kvm_do(u->v->fd, KVM_SET_SREGS, &s);
+			kvm_do(u->v->fd, KVM_GET_REGS, &r);
+			r.rbx = 0x1234567800000000 + i;
+			r.rsi = 0x1f80 | (3 - i) << 13;
+			kvm_do(u->v->fd, KVM_SET_REGS, &r);
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(0, pthread_create(&users[i].thread, NULL, fpu_use, &users[i]));
+	for (int i = 0; i < 4; i++)
+		pthread_join(users[i].thread, NULL);
+	for (int i = 0; i < 4; i++) {
+		if (users[i].lost)
+			TH_LOG("%d lost %s", i, users[i].lost);
+		EXPECT_EQ(NULL, users[i].lost);
 	}
 }
 

@@ -110,13 +110,13 @@ int rl_set_mp_state(struct rl_vcpu *vcpu, const struct kvm_mp_state *st);
 extern u32 rl_xsave_size;		/* bytes of rl_fpu.state */
 extern u64 rl_xcr0_offered;		/* components a guest may enable */
 int rl_xsave_init(void);
+void rl_xsave_exit(void);
 int rl_fpu_create(struct rl_vcpu *vcpu);
 void rl_fpu_destroy(struct rl_vcpu *vcpu);
 void rl_fpu_reset(struct rl_vcpu *vcpu, bool init);
 /*
- * The guest's registers into the CPU and out again. Between the two preemption
- * is off and kernel_fpu_begin() holds, so that neither a context switch nor a
- * softirq's use of the FPU can see or spoil them. IRQs may be on.
+ * The guest's registers into the CPU and out again, IRQs off from the one to
+ * the other: nobody else's use of the FPU may see or spoil them.
  */
 void rl_fpu_enter(struct rl_vcpu *vcpu);
 void rl_fpu_leave(struct rl_vcpu *vcpu);

@@ -416,7 +416,7 @@ static void entry_now(struct rl_vcpu *vcpu, const struct kvm_cpuid_entry2 *e,
 	*now = *e;
 	if (e->function == 1) {
 		set_bit_to(&now->ecx, F(OSXSAVE), rl_cr4_read(vcpu) & X86_CR4_OSXSAVE);
-		set_bit_to(&now->edx, F(APIC), rl_lapic_base(vcpu) & MSR_IA32_APICBASE_ENABLE);
+		set_bit_to(&now->edx, F(APIC), vcpu->apic_base & MSR_IA32_APICBASE_ENABLE);
 		if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
 			set_bit_to(&now->ecx, F(MWAIT),
 				   vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT);

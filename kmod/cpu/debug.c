@@ -133,7 +133,7 @@ unsigned long rl_get_rflags(struct rl_vcpu *vcpu)
 void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags)
 {
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP &&
-	    vcpu->step_rip == rl_ops->linear_rip(vcpu))
+	    vcpu->step_rip == rl_op(linear_rip)(vcpu))
 		rflags |= X86_EFLAGS_TF;
 	rl_rflags_write(vcpu, rflags | X86_EFLAGS_FIXED);
 }
@@ -171,7 +171,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 					 ~DR7_GD_BIT) | DR7_ONES;
 	}
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
-		vcpu->step_rip = rl_ops->linear_rip(vcpu);
+		vcpu->step_rip = rl_op(linear_rip)(vcpu);
 	rl_set_rflags(vcpu, rflags);
 	rl_update_dr(vcpu);
 	rl_ops->update_intercepts(vcpu);

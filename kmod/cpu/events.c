@@ -129,7 +129,7 @@ int rl_set_events(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev)
 	vcpu->interrupt.vector = ev->interrupt.nr;
 	vcpu->interrupt.soft = ev->interrupt.soft;
 	if (ev->flags & KVM_VCPUEVENT_VALID_SHADOW)
-		rl_ops->set_shadow(vcpu, ev->interrupt.shadow);
+		rl_op(set_shadow)(vcpu, ev->interrupt.shadow);
 
 	vcpu->nmi_injected = ev->nmi.injected;
 	if (ev->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)

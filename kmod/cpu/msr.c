@@ -175,7 +175,7 @@ static int set_mce(struct rl_vcpu *vcpu, struct msr_op *m)
 
 static int get_apic_base(struct rl_vcpu *vcpu, struct msr_op *m)
 {
-	m->data = rl_lapic_base(vcpu);
+	m->data = vcpu->apic_base;
 	return 0;
 }
 
@@ -475,7 +475,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 
 	/* What guests read all the time, before the search. */
 	if (index == MSR_IA32_APICBASE) {
-		*data = rl_lapic_base(vcpu);
+		*data = vcpu->apic_base;
 		return 0;
 	}
 	if (index - APIC_BASE_MSR < 0x100 && vcpu->lapic)

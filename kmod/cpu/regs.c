@@ -381,7 +381,7 @@ static void get_sregs_common(struct rl_vcpu *vcpu, struct kvm_sregs *s)
 	s->cr4 = rl_cr4_read(vcpu);
 	s->cr8 = rl_get_cr8(vcpu);
 	s->efer = vcpu->efer;
-	s->apic_base = rl_lapic_base(vcpu);
+	s->apic_base = vcpu->apic_base;
 }
 
 int rl_get_sregs(struct rl_vcpu *vcpu, struct kvm_sregs *sregs)

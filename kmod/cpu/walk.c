@@ -11,6 +11,7 @@
 #include <asm/cpufeature.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
+#include <asm/trap_pf.h>
 
 #include "cpu_priv.h"
 
@@ -23,11 +24,6 @@
 #define PTE_NX		BIT_ULL(63)
 #define PTE_ADDR	GENMASK_ULL(51, 12)
 
-#define PF_P		BIT(0)
-#define PF_W		BIT(1)
-#define PF_U		BIT(2)
-#define PF_RSVD		BIT(3)
-#define PF_I		BIT(4)
 
 #define MAX_LEVELS	5
 #define WALK_ANYTHING	0x2000	/* access: a debugger's look, no protection applies */
@@ -163,11 +159,11 @@ static int set_ad_bits(struct rl_vcpu *vcpu, const struct mode *m, struct step *
 static int page_fault(struct rl_walk *w, const struct mode *m, u32 access, u32 error_code)
 {
 	if (access & RL_ACC_WRITE)
-		error_code |= PF_W;
+		error_code |= X86_PF_WRITE;
 	if (access & RL_ACC_USER)
-		error_code |= PF_U;
+		error_code |= X86_PF_USER;
 	if (access & RL_ACC_FETCH && (m->nx || m->smep))
-		error_code |= PF_I;
+		error_code |= X86_PF_INSTR;
 	w->fault = true;
 	w->error_code = error_code;
 	return 0;
@@ -211,7 +207,7 @@ int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomi
 			return page_fault(w, &m, access, 0);
 		r = is_leaf(vcpu, &m, level, pte, &rsvd);
 		if (rsvd)
-			return page_fault(w, &m, access, PF_P | PF_RSVD);
+			return page_fault(w, &m, access, X86_PF_PROT | X86_PF_RSVD);
 		if (!(level == 3 && m.levels == 3))	/* PDPTEs say nothing about rights */
 			rights = (rights & (pte | PTE_NX)) | (pte & PTE_NX);
 		if (r)
@@ -220,7 +216,7 @@ int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomi
 	}
 
 	if (refused(vcpu, &m, rights, access))
-		return page_fault(w, &m, access, PF_P);
+		return page_fault(w, &m, access, X86_PF_PROT);
 	if (set_ad) {
 		r = set_ad_bits(vcpu, &m, steps, level, access, atomic);
 		if (r)

@@ -6,8 +6,10 @@
  * Owns:    vcpu->fpu. Its area is in the standard format of XSAVE; a component
  *          whose bit in XSTATE_BV is clear is in its initial state, whatever the
  *          bytes say (fpu_settle() makes them say it).
- * Touches: the user's registers only through kernel_fpu_begin_mask(), which
- *          puts them away until the thread goes back to user space.
+ * Touches: the host's registers, which it borrows: what rl_fpu_enter() finds in
+ *          them is back after rl_fpu_leave(), and nobody can look in between.
+ *          Whose it is, and whether it is still wanted, is the host's business
+ *          (kernel_fpu_begin() would make it ours, at three times the cost).
  * Locks:   none; the thread that holds vcpu->mutex.
  * Manuals: SDM Vol 1, "Managing State Using the XSAVE Feature Set"; APM Vol 2,
  *          "Saving Media and x87 Execution Unit State".
@@ -33,8 +35,9 @@ u32 rl_xsave_size __ro_after_init;
 u64 rl_xcr0_offered __ro_after_init;
 static u64 host_xcr0 __ro_after_init;
 static u32 mxcsr_valid __ro_after_init;	/* bits that LDMXCSR takes */
-static bool use_xsaveopt __ro_after_init;
 static struct { u32 size, offset; bool aligned; } component[NR_COMPONENTS] __ro_after_init;
+/* The host's registers while a guest has them. */
+static struct xregs_state __percpu *borrowed;
 
 u32 rl_xsave_area_size(u64 xcr0, bool compacted)
 {
@@ -62,7 +65,7 @@ u64 rl_xcr0_now(const struct rl_vcpu *vcpu)
  * rl_xsave_init() - Find the components that guests can have on this host
  *
  * A host without XSAVE offers none; guests still have x87 and SSE.
- * Return: 0.
+ * Return: 0 or -ENOMEM.
  */
 int rl_xsave_init(void)
 {
@@ -80,7 +83,6 @@ int rl_xsave_init(void)
 	if (boot_cpu_has(X86_FEATURE_XSAVE)) {
 		host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		rl_xcr0_offered = host_xcr0 & HANDLED;
-		use_xsaveopt = boot_cpu_has(X86_FEATURE_XSAVEOPT);
 	}
 	for (i = 2; i < NR_COMPONENTS; i++) {
 		if (!(rl_xcr0_offered & BIT_ULL(i)))
@@ -89,7 +91,13 @@ int rl_xsave_init(void)
 		component[i].aligned = flags & 2;
 	}
 	rl_xsave_size = rl_xsave_area_size(rl_xcr0_offered, false);
-	return 0;
+	borrowed = __alloc_percpu(rl_xsave_size, __alignof__(struct xregs_state));
+	return borrowed ? 0 : -ENOMEM;
+}
+
+void rl_xsave_exit(void)
+{
+	free_percpu(borrowed);
 }
 
 static void fx_reset(struct fxregs_state *fx)
@@ -162,12 +170,39 @@ void rl_fpu_reset(struct rl_vcpu *vcpu, bool init)
  * FXRSTOR/XRSTOR unless an exception is pending: APM Vol 2, "FXSAVE and FXRSTOR
  * Instructions". Give the guest ours rather than the last process's.
  */
-static void forget_x87_pointers(void)
+static __always_inline void forget_x87_pointers(void)
 {
 	static const int zero;
 
 	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
 		asm volatile("fnclex; emms; fildl %0" : : "m" (zero));
+}
+
+static __always_inline void regs_save(struct xregs_state *x)
+{
+	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
+
+	if (static_cpu_has(X86_FEATURE_XSAVEOPT)) {
+		asm volatile("xsaveopt64 %0" : "+m" (*x) : "a" (lo), "d" (hi) : "memory");
+		/* It may think that MXCSR has nothing to say. */
+		asm volatile("stmxcsr %0" : "=m" (x->i387.mxcsr));
+	} else if (static_cpu_has(X86_FEATURE_XSAVE)) {
+		asm volatile("xsave64 %0" : "+m" (*x) : "a" (lo), "d" (hi) : "memory");
+	} else {
+		asm volatile("fxsave64 %0" : "=m" (x->i387));
+		x->header.xfeatures = LEGACY;
+	}
+}
+
+static __always_inline void regs_load(const struct xregs_state *x)
+{
+	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
+
+	forget_x87_pointers();
+	if (static_cpu_has(X86_FEATURE_XSAVE))
+		asm volatile("xrstor64 %0" : : "m" (*x), "a" (lo), "d" (hi) : "memory");
+	else
+		asm volatile("fxrstor64 %0" : : "m" (x->i387));
 }
 
 /**
@@ -180,60 +215,37 @@ static void forget_x87_pointers(void)
  * What is restored was either saved from this CPU's registers or judged by
  * rl_set_xsave(), so that XRSTOR cannot fault.
  *
- * Context: preemption on, not in an interrupt; off after it until
- * rl_fpu_leave(). IRQs as they are.
+ * Context: IRQs off, and so until rl_fpu_leave().
  */
 void rl_fpu_enter(struct rl_vcpu *vcpu)
 {
 	struct rl_fpu *fpu = &vcpu->fpu;
-	u64 mask = rl_xcr0_offered;
 
-	kernel_fpu_begin_mask(0);
-	forget_x87_pointers();
-	if (mask) {
-		asm volatile("xrstor64 %0" : : "m" (*fpu->state), "a" ((u32)mask),
-			     "d" ((u32)(mask >> 32)) : "memory");
-		fpu->xcr0_loaded = vcpu->cr4 & X86_CR4_OSXSAVE;
-		if (fpu->xcr0_loaded && fpu->xcr0 != host_xcr0)
-			xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
-	} else {
-		asm volatile("fxrstor64 %0" : : "m" (fpu->state->i387));
-	}
-	fpu->loaded = true;
+	regs_save(this_cpu_ptr(borrowed));
+	regs_load(fpu->state);
+	fpu->xcr0_loaded = vcpu->cr4 & X86_CR4_OSXSAVE;
+	if (unlikely(fpu->xcr0_loaded) && fpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
 }
 
 /**
- * rl_fpu_leave() - The guest's FPU out of this CPU
+ * rl_fpu_leave() - The guest's FPU out of this CPU, what was there before into it
  * @vcpu: the vCPU
  *
- * Context: as rl_fpu_enter() left it; preemption is on again after.
+ * Context: IRQs off since rl_fpu_enter().
  */
 void rl_fpu_leave(struct rl_vcpu *vcpu)
 {
 	struct rl_fpu *fpu = &vcpu->fpu;
-	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
 
-	if (rl_xcr0_offered) {
-		if (fpu->xcr0_loaded) {
-			fpu->xcr0 = rl_xcr0_now(vcpu);
-			if (fpu->xcr0 != host_xcr0)
-				xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
-			fpu->xcr0_loaded = false;
-		}
-		if (use_xsaveopt)
-			asm volatile("xsaveopt64 %0" : "+m" (*fpu->state)
-				     : "a" (lo), "d" (hi) : "memory");
-		else
-			asm volatile("xsave64 %0" : "+m" (*fpu->state)
-				     : "a" (lo), "d" (hi) : "memory");
-		/* XSAVEOPT may think that MXCSR has nothing to say. */
-		asm volatile("stmxcsr %0" : "=m" (fpu->state->i387.mxcsr));
-	} else {
-		asm volatile("fxsave64 %0" : "=m" (fpu->state->i387));
-		fpu->state->header.xfeatures = LEGACY;
+	if (fpu->xcr0_loaded) {
+		fpu->xcr0 = rl_xcr0_now(vcpu);
+		if (fpu->xcr0 != host_xcr0)
+			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+		fpu->xcr0_loaded = false;
 	}
-	fpu->loaded = false;
-	kernel_fpu_end();
+	regs_save(fpu->state);
+	regs_load(this_cpu_ptr(borrowed));
 }
 
 /**
@@ -395,18 +407,18 @@ int rl_set_xcrs(struct rl_vcpu *vcpu, const struct kvm_xcrs *xcrs)
  * @reg: 0 to 15
  * @buf16: out
  *
- * Context: the FPU is not loaded (rl_fpu_leave() was called).
+ * Context: the FPU is not loaded (rl_fpu_leave() was called, or not yet rl_fpu_enter()).
  */
 void rl_xmm_read(struct rl_vcpu *vcpu, int reg, void *buf16)
 {
-	WARN_ON_ONCE(vcpu->fpu.loaded);
+	WARN_ON_ONCE(vcpu->mode == RL_IN_GUEST);
 	fpu_settle(vcpu->fpu.state);
 	memcpy(buf16, (void *)vcpu->fpu.state->i387.xmm_space + 16 * (reg & 15), 16);
 }
 
 void rl_xmm_write(struct rl_vcpu *vcpu, int reg, const void *buf16)
 {
-	WARN_ON_ONCE(vcpu->fpu.loaded);
+	WARN_ON_ONCE(vcpu->mode == RL_IN_GUEST);
 	fpu_settle(vcpu->fpu.state);
 	memcpy((void *)vcpu->fpu.state->i387.xmm_space + 16 * (reg & 15), buf16, 16);
 	vcpu->fpu.state->header.xfeatures |= XFEATURE_MASK_SSE;

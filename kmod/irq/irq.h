@@ -111,7 +111,6 @@ int rl_pic_ack(struct rl_vcpu *vcpu);		/* INTA cycle: vector */
 /* 0, or 1 for "#GP", as rl_msr_get/set in cpu/cpu.h: APIC_BASE, TSC_DEADLINE, x2APIC range */
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
 int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
-u64 rl_lapic_base(struct rl_vcpu *vcpu);
 /* 0 or 1 (refused); @host for KVM_SET_SREGS and KVM_SET_MSRS. Without an in-kernel APIC too. */
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host);
 bool rl_lapic_x2apic(struct rl_vcpu *vcpu);

@@ -62,7 +62,6 @@ struct rl_lapic_timer {
 struct rl_lapic {
 	struct rl_vcpu *vcpu;
 	void *regs;		/* the page; IRR and TMR [a], the rest [v] */
-	u64 base;		/* [v] IA32_APIC_BASE */
 	int isr_top;		/* [v] highest vector in service, or -1 */
 	gpa_t vapic_addr;	/* [v] KVM_SET_VAPIC_ADDR, 0: none */
 	bool lvt0_nmi;		/* [v] counted in irq.nmi_lvt0 */
@@ -98,14 +97,14 @@ static inline bool lapic_test(struct rl_lapic *apic, u32 reg, u8 vector)
 
 static inline bool lapic_hw_enabled(const struct rl_lapic *apic)
 {
-	return READ_ONCE(apic->base) & XAPIC_ENABLE;
+	return READ_ONCE(apic->vcpu->apic_base) & XAPIC_ENABLE;
 }
 
 static inline bool lapic_is_x2apic(const struct rl_lapic *apic)
 {
 	const u64 both = XAPIC_ENABLE | X2APIC_ENABLE;
 
-	return (READ_ONCE(apic->base) & both) == both;
+	return (READ_ONCE(apic->vcpu->apic_base) & both) == both;
 }
 
 static inline bool lapic_sw_enabled(const struct rl_lapic *apic)

@@ -466,7 +466,7 @@ bool rl_lapic_mmio_hit(struct rl_vcpu *vcpu, gpa_t gpa)
 {
 	struct rl_lapic *apic = vcpu->lapic;
 
-	if (!apic || (gpa ^ apic->base) & MSR_IA32_APICBASE_BASE || gpa >> 52)
+	if (!apic || (gpa ^ vcpu->apic_base) & MSR_IA32_APICBASE_BASE || gpa >> 52)
 		return false;
 	return (lapic_hw_enabled(apic) && !lapic_is_x2apic(apic)) ||
 	       !(vcpu->vm->quirks_off & KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
@@ -532,7 +532,7 @@ int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
 
 	switch (index) {
 	case MSR_IA32_APICBASE:
-		*data = rl_lapic_base(vcpu);
+		*data = vcpu->apic_base;
 		return 0;
 	case MSR_IA32_TSC_DEADLINE:
 		*data = apic ? rl_lapic_timer_get_deadline(apic) : 0;
@@ -595,9 +595,9 @@ static void lapic_reset_regs(struct rl_lapic *apic)
 
 static void lapic_change_base(struct rl_lapic *apic, u64 base)
 {
-	u64 changed = apic->base ^ base;
+	u64 changed = apic->vcpu->apic_base ^ base;
 
-	WRITE_ONCE(apic->base, base);
+	WRITE_ONCE(apic->vcpu->apic_base, base);
 	if (changed & base & XAPIC_ENABLE)
 		lapic_set(apic, APIC_ID, apic->vcpu->id << 24);
 	if (changed & base & X2APIC_ENABLE) {
@@ -617,11 +617,6 @@ static u64 lapic_reset_base(struct rl_vcpu *vcpu)
 	       (rl_vcpu_is_bsp(vcpu) ? MSR_IA32_APICBASE_BSP : 0);
 }
 
-u64 rl_lapic_base(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic ? vcpu->lapic->base : vcpu->apic_base;
-}
-
 bool rl_lapic_x2apic(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic && lapic_is_x2apic(vcpu->lapic);
@@ -631,7 +626,7 @@ bool rl_lapic_x2apic(struct rl_vcpu *vcpu)
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host)
 {
 	u64 reserved = ~GENMASK_ULL((vcpu->maxphyaddr ?: 36) - 1, 0) | 0x2ff;
-	u64 old = rl_lapic_base(vcpu);
+	u64 old = vcpu->apic_base;
 	bool was_on = old & XAPIC_ENABLE, was_x2 = old & X2APIC_ENABLE;
 	bool on = base & XAPIC_ENABLE, x2 = base & X2APIC_ENABLE;
 

@@ -216,10 +216,12 @@ void svm_decode_exit(struct svm_vcpu *svm)
 		exit->insn_len = next <= 15 ? next : 0;
 	}
 
-	switch (code) {
-	case SVM_EXIT_IOIO:
+	/* A switch without a jump table is a chain: the frequent one first. */
+	if (code == SVM_EXIT_IOIO) {
 		decode_io(svm, exit);
-		break;
+		return;
+	}
+	switch (code) {
 	case SVM_EXIT_MSR:
 		exit->kind = RL_EXIT_MSR;
 		exit->msr.write = c->exit_info_1 & 1;
