@@ -42,6 +42,7 @@ result()		# result STATUS TEXT: one TAP line, and why
 		failed=$((failed + 1))
 		echo "# status ${status:-none}, the end of the output:"
 		tail -n 20 "$dir/out" | tr -d '\r\0' | sed 's/^/# /'
+		echo "#"		# the output may end within a line
 	fi
 }
 
@@ -70,6 +71,16 @@ await()
 	until [ "$(grep -c -a -e "$2" "$dir/out")" -ge "$1" ]; do
 		kill -0 "$launcher" 2> /dev/null && [ "$(now)" -lt $end ] || return 1
 		sleep 0.2
+	done
+}
+
+# until_not COMMAND...: until it fails
+until_not()
+{
+	end=$(($(now) + BOUND))
+	while "$@" > /dev/null 2>&1; do
+		[ "$(now)" -lt $end ] || return 1
+		sleep 0.1
 	done
 }
 
