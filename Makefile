@@ -23,7 +23,7 @@ ifeq ($(origin HOST)$(filter $(HOSTS),$(HOST)),environment)
 HOST :=
 endif
 
-.PHONY: all module tools selftests setup unit check check-clients demo bench sparse install \
+.PHONY: all module tools selftests setup unit check check-clients demo bench bench-io sparse install \
 	clean help
 
 all: module tools
@@ -69,6 +69,9 @@ demo: setup
 bench: setup all
 	@$(MAKE) -C selftests/bench run
 
+bench-io: setup all
+	@$(MAKE) -C selftests/bench run-io
+
 install: all
 	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_DIR=extra \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
@@ -91,6 +94,7 @@ help:
 	@echo 'make check-clients   QEMU, KVM selftests on ringlet and on kvm.ko, one table'
 	@echo 'make check-long  the same on all hosts, the debug kernel too (some hours)'
 	@echo 'make bench       what each exit costs, on ringlet and on kvm.ko'
+	@echo 'make bench-io    what a disk and a network cost, by ringlet and by QEMU on kvm.ko'
 	@echo 'make unit        the tests that need no host'
 	@echo 'make sparse      rebuild the module under sparse'
 	@echo 'make selftests   build the test programs; selftests/testhost/run runs one'
