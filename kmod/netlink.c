@@ -6,8 +6,9 @@
  * Owns:    the numbers of VMs, vm->owner, the list of subscribers.
  * Touches: counters, which it reads while others bump them.
  * Locks:   vms_lock while a VM is looked at: vm_destroy() takes the VM out under
- *          it first, so no reference is needed and none is ever the last; vm->lock
- *          inside, for the VM's list of devices.
+ *          it first, so no reference is needed and none is ever the last. Who
+ *          looks at one VM keeps all others from being made: no lock under which
+ *          a VM's owner may make somebody wait. vm->vdevs_lock is none.
  *          subs_lock for subscribers. Neither is held while taking the other.
  *
  * Who sees what is decided for each VM, by struct viewer. A multicast group
@@ -254,7 +255,7 @@ static int put_one_vdev(struct msg *m, const struct rl_vdev *dev)
 	return msg_end(m, head, err);
 }
 
-/* vm->lock held: in the order of their numbers, which the list has them in. */
+/* vm->vdevs_lock held: in the order of their numbers, which the list has them in. */
 static struct rl_vdev *next_vdev(struct rl_vm *vm, u32 id)
 {
 	struct rl_vdev *dev;
@@ -270,13 +271,13 @@ static int put_vdev(struct msg *m, struct rl_vm *vm, unsigned long *at)
 	struct rl_vdev *dev;
 	int r = -ENOENT;
 
-	mutex_lock(&vm->lock);
+	mutex_lock(&vm->vdevs_lock);
 	dev = next_vdev(vm, *at);
 	if (dev) {
 		*at = dev->id;
 		r = put_one_vdev(m, dev);
 	}
-	mutex_unlock(&vm->lock);
+	mutex_unlock(&vm->vdevs_lock);
 	return r;
 }
 
@@ -322,7 +323,7 @@ static int put_vq(struct msg *m, struct rl_vm *vm, unsigned long *at)
 	struct rl_vdev *dev;
 	int r = -ENOENT;
 
-	mutex_lock(&vm->lock);
+	mutex_lock(&vm->vdevs_lock);
 	dev = next_vdev(vm, id);
 	if (dev && dev->id == id && n >= dev->nr_queues)
 		dev = next_vdev(vm, id + 1);
@@ -332,7 +333,7 @@ static int put_vq(struct msg *m, struct rl_vm *vm, unsigned long *at)
 		*at = (unsigned long)dev->id * RINGLET_MAX_QUEUES + n;
 		r = put_one_vq(m, dev, &dev->vq[n]);
 	}
-	mutex_unlock(&vm->lock);
+	mutex_unlock(&vm->vdevs_lock);
 	return r;
 }
 

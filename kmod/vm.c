@@ -132,6 +132,7 @@ static struct rl_vm *vm_alloc(void)
 	mutex_init(&vm->lock);
 	mutex_init(&vm->slots_lock);
 	INIT_LIST_HEAD(&vm->vdevs);
+	mutex_init(&vm->vdevs_lock);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
 	vm->halt_poll_ns = -1;

@@ -88,8 +88,9 @@ struct rl_vm {
 	u64 max_vcpu_id;		/* 0: as announced */
 	u64 halt_poll_ns;		/* -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */
-	struct list_head vdevs;		/* [l] struct rl_vdev, virtio/, by their numbers */
-	u32 next_vdev;			/* [l] */
+	struct list_head vdevs;		/* vdevs_lock; struct rl_vdev, virtio/, by their numbers */
+	struct mutex vdevs_lock;	/* innermost: nobody waits for anything with it */
+	u32 next_vdev;			/* vdevs_lock */
 	struct rl_vm_stats stat;
 	struct {			/* [c] who created it; netlink.c */
 		struct pid *pid;

@@ -6,8 +6,11 @@
 #include "nl.h"
 #include "harness.h"
 #include "vdev.h"
+#include <linux/userfaultfd.h>
 #include <linux/virtio_blk.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define NOBODY		65534
@@ -778,6 +781,85 @@ TEST_F(netlink, churn)
 	stop = true;
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
+}
+
+/* Threads that wait for user space with a VM's locks in their hands. */
+
+struct stuck {
+	pthread_t thread;
+	volatile pid_t tid;
+	int fd;
+	unsigned long cmd;
+	void *arg;
+};
+
+static void *get_stuck(void *arg)
+{
+	struct stuck *s = arg;
+
+	s->tid = syscall(SYS_gettid);
+	kvm_try(s->fd, s->cmd, s->arg);
+	return NULL;
+}
+
+static bool waits(struct stuck *s)
+{
+	char path[64], text[256] = "", *end;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", s->tid);
+	f = s->tid ? fopen(path, "r") : NULL;
+	if (f && !fgets(text, sizeof(text), f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+	end = strrchr(text, ')');
+	return end && (end[2] == 'S' || end[2] == 'D');
+}
+
+/* Nobody who asks about a VM, and so nobody else, waits for what its owner does. */
+TEST_F(netlink, a_vm_that_hangs)
+{
+	u8 *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_register reg = {
+		.range = { (u64)page, 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_zeropage zero = { .range = { (u64)page, 4096 } };
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { 1 } };
+	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = page };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct stuck reader = {}, setter = {};
+	struct list l = {};
+	struct vm *vm;
+	u32 id;
+
+	FOR_RINGLET();
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &reg))
+		SKIP(return, "no userfaultfd");
+	vm = vm_new(0);
+	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
+	id = event_u32(self->events, RINGLET_A_VM_ID);
+	vm_add_mem(vm, 0, 0, MEMORY, KVM_MEM_LOG_DIRTY_PAGES);
+	/* one has the slots' lock and waits for a page; the next has the VM's and waits for that */
+	reader = (struct stuck){ .fd = vm->fd, .cmd = KVM_GET_DIRTY_LOG, .arg = &log };
+	ASSERT_EQ(0, pthread_create(&reader.thread, NULL, get_stuck, &reader));
+	ASSERT_EQ(1, poll(&(struct pollfd){ uffd, POLLIN }, 1, 20000));
+	setter = (struct stuck){ .fd = vm->fd, .cmd = KVM_ENABLE_CAP, .arg = &cap };
+	ASSERT_EQ(0, pthread_create(&setter.thread, NULL, get_stuck, &setter));
+	WAIT_FOR(waits(&reader) && waits(&setter));
+
+	EXPECT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, id, &l));
+	EXPECT_EQ(0, parts(self->nl, RINGLET_CMD_QUEUE_GET, id, &l));
+	EXPECT_EQ(0, vms(self->nl, &l));
+	vm_free(vm_new(0));
+
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_ZEROPAGE, &zero));
+	pthread_join(reader.thread, NULL);
+	pthread_join(setter.thread, NULL);
+	vm_free(vm);
+	close(uffd);
+	free(l.last);
 }
 
 TEST_HARNESS_MAIN

@@ -4,8 +4,8 @@
  *
  * Owns:    struct rl_vdev but for what is of its type.
  * Touches: bus.h for doorbells.
- * Locks:   dev->lock > vq->lock; vm->slots_lock inside dev->lock; vm->lock for the
- *          VM's list, with none of them.
+ * Locks:   dev->lock > vq->lock; vm->slots_lock inside dev->lock;
+ *          vm->vdevs_lock for the VM's list, with none of them.
  */
 #include <linux/anon_inodes.h>
 #include <linux/eventfd.h>
@@ -428,9 +428,9 @@ static int vdev_release(struct inode *inode, struct file *filp)
 {
 	struct rl_vdev *dev = filp->private_data;
 
-	mutex_lock(&dev->vm->lock);
+	mutex_lock(&dev->vm->vdevs_lock);
 	list_del(&dev->link);
-	mutex_unlock(&dev->vm->lock);
+	mutex_unlock(&dev->vm->vdevs_lock);
 	vdev_forget_bells(dev);
 	/* Whose memory this process has, if any, and whether the rings matter: no longer. */
 	vdev_stop_locked(dev, true);
@@ -506,10 +506,10 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	r = PTR_ERR_OR_ZERO(file);
 	if (r)
 		goto err_fd;
-	mutex_lock(&vm->lock);
+	mutex_lock(&vm->vdevs_lock);
 	dev->id = vm->next_vdev++;
 	list_add_tail(&dev->link, &vm->vdevs);
-	mutex_unlock(&vm->lock);
+	mutex_unlock(&vm->vdevs_lock);
 	fd_install(fd, file);
 	return fd;
 

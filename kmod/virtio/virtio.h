@@ -72,7 +72,7 @@ struct rl_vdev_ops {
 	int (*reap)(struct rl_vq *vq, bool dead);
 };
 
-/* [c] set at creation  [d] lock  [v] vm->lock  [a] atomic */
+/* [c] set at creation  [d] lock  [v] vm->vdevs_lock  [a] atomic */
 struct rl_vdev {
 	struct rl_vm *vm;		/* [c] holds a reference */
 	const struct rl_vdev_ops *ops;	/* [c] */
