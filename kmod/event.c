@@ -233,7 +233,7 @@ static void inject_exception(struct rl_vcpu *vcpu)
 	}
 	/* Real mode pushes no error codes: SDM Vol 3B, "Interrupt and Exception Handling". */
 	inject(vcpu, RL_EVENT_EXCEPTION, exc->vector,
-	       exc->has_error && rl_is_protected(vcpu), exc->error_code);
+	       exc->has_error && (rl_cr0_read(vcpu) & X86_CR0_PE), exc->error_code);
 }
 
 /**

@@ -50,18 +50,27 @@ void rl_insn_free(struct rl_vcpu *vcpu)
 	kfree(vcpu->insn);
 }
 
-static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+/* All that decoding needs; the linear address of RIP. */
+static __always_inline gva_t load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
 {
+	struct rl_seg *cs = &e->seg[RL_SEG_CS];
+
 	rl_need_reg(vcpu, RL_REG_RSP);
 	e->rip = rl_rip_read(vcpu);
 	e->rflags = rl_rflags_read(vcpu);
+	rl_op(get_seg)(vcpu, cs, RL_SEG_CS);
+	e->seg_valid = BIT(RL_SEG_CS);
+	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, cs->attr);
+	return e->mode == RL_MODE_LONG64 ? e->rip : (u32)(cs->base + e->rip);
+}
+
+static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+{
+	load_decode_context(vcpu, e);
 	e->cr0 = rl_cr0_read(vcpu);
 	e->cr4 = rl_cr4_read(vcpu);
 	e->efer = vcpu->efer;
 	e->cpl = rl_ops->get_cpl(vcpu);
-	rl_op(read_seg)(vcpu, &e->seg[RL_SEG_CS], RL_SEG_CS);
-	e->seg_valid = BIT(RL_SEG_CS);
-	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer, e->seg[RL_SEG_CS].attr);
 	e->stop = false;
 }
 
@@ -410,20 +419,6 @@ out:
 	return ok;
 }
 
-/* All that decoding needs; the linear address of RIP. */
-static gva_t load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
-{
-	struct rl_seg *cs = &e->seg[RL_SEG_CS];
-
-	rl_need_reg(vcpu, RL_REG_RSP);
-	e->rip = rl_rip_read(vcpu);
-	e->rflags = rl_rflags_read(vcpu);
-	rl_op(read_seg)(vcpu, cs, RL_SEG_CS);
-	e->seg_valid = BIT(RL_SEG_CS);
-	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, cs->attr);
-	return e->mode == RL_MODE_LONG64 ? e->rip : (u32)(cs->base + e->rip);
-}
-
 /*
  * The fault's address is where the store begins, rather than where its second
  * page does? There, less of the store is left than all of it.
@@ -435,7 +430,7 @@ static bool store_begins_at(struct rl_vcpu *vcpu, struct rl_emul *e, gpa_t gpa)
 	if ((gpa & ~PAGE_MASK) >= e->size)
 		return true;
 	if (e->mode != RL_MODE_LONG64 || e->ea_seg == RL_SEG_FS || e->ea_seg == RL_SEG_GS)
-		rl_op(read_seg)(vcpu, &seg, e->ea_seg);
+		rl_op(get_seg)(vcpu, &seg, e->ea_seg);
 	return !((seg.base + e->ea - gpa) & ~PAGE_MASK);
 }
 
@@ -501,7 +496,7 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
 		goto out;
 	linear = load_decode_context(vcpu, e);
-	if ((linear & ~PAGE_MASK) > PAGE_SIZE - sizeof(e->insn))
+	if ((linear & ~PAGE_MASK) > PAGE_SIZE - 2 * sizeof(u64))
 		goto out;
 	if (exit->fault.bytes_len < RL_INSN_MAX) {
 		hva = code_hva(vcpu, linear);
@@ -599,13 +594,7 @@ int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 /* An IN's result: AL and AX leave the rest of RAX alone, EAX clears it. */
 void rl_pio_result(struct rl_vcpu *vcpu, int size, u32 val)
 {
-	unsigned long rax = vcpu->regs[RL_RAX];
+	unsigned long mask = ~0u >> (32 - 8 * size), rest = size < 4 ? ~mask : 0;
 
-	if (size == 1)
-		rax = (rax & ~0xfful) | (val & 0xff);
-	else if (size == 2)
-		rax = (rax & ~0xfffful) | (val & 0xffff);
-	else
-		rax = val;
-	vcpu->regs[RL_RAX] = rax;
+	vcpu->regs[RL_RAX] = (vcpu->regs[RL_RAX] & rest) | (val & mask);
 }

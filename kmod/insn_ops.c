@@ -261,71 +261,44 @@ static u32 first_item(const void *buf, unsigned int size)
 	return val;
 }
 
-static enum rl_emul_result op_in(struct rl_emul *e, u16 port, unsigned int size,
-				 unsigned int count)
+static enum rl_emul_result op_pio(struct rl_emul *e, u16 port, unsigned int size,
+				  unsigned int count, bool is_in)
 {
 	struct rl_insn *in = to_insn(e);
 	struct rl_vcpu *vcpu = in->vcpu;
-	unsigned int i;
+	unsigned int i = 0;
 
-	if (!in->pio_in_done || vcpu->pio.port != port || vcpu->pio.size != size ||
-	    vcpu->pio.count < count) {
-		for (i = 0; i < count; i++)
-			if (rl_bus_read(vcpu, RL_BUS_PIO, port, size, e->io_page + i * size))
-				break;
-		/* Served by the kernel: a device there takes all of them. */
-		if (i < count) {
-			rl_pio_user(vcpu, port, size, true, count);
-			in->pio_in = true;
-			return RL_EMUL_USER;
-		}
-	}
-	rl_trace(pio, vcpu, false, port, size, count, first_item(e->io_page, size));
-	return RL_EMUL_OK;
-}
+	if (!is_in)
+		rl_trace(pio, vcpu, true, port, size, count, first_item(e->io_page, size));
+	else if (in->pio_in_done && vcpu->pio.port == port && vcpu->pio.size == size)
+		i = vcpu->pio.count;	/* what user space has answered */
+	for (; i < count; i++) {
+		void *item = e->io_page + i * size;
 
-static enum rl_emul_result op_out(struct rl_emul *e, u16 port, unsigned int size,
-				  unsigned int count)
-{
-	struct rl_insn *in = to_insn(e);
-	struct rl_vcpu *vcpu = in->vcpu;
-	unsigned int i;
-
-	rl_trace(pio, vcpu, true, port, size, count, first_item(e->io_page, size));
-	for (i = 0; i < count; i++)
-		if (rl_bus_write(vcpu, RL_BUS_PIO, port, size, e->io_page + i * size))
+		if (is_in ? rl_bus_read(vcpu, RL_BUS_PIO, port, size, item) :
+			    rl_bus_write(vcpu, RL_BUS_PIO, port, size, item))
 			break;
-	if (i < count) {
-		rl_pio_user(vcpu, port, size, false, count);
-		in->pio_out = true;
-		e->stop = true;
 	}
+	/* A device in the kernel takes all of them. */
+	if (i < count) {
+		rl_pio_user(vcpu, port, size, is_in, count);
+		in->pio_in = is_in;
+		in->pio_out = e->stop = !is_in;
+		return is_in ? RL_EMUL_USER : RL_EMUL_OK;
+	}
+	if (is_in)
+		rl_trace(pio, vcpu, false, port, size, count, first_item(e->io_page, size));
 	return RL_EMUL_OK;
 }
 
 static void op_get_seg(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out)
 {
-	rl_op(read_seg)(to_vcpu(e), out, seg);
+	rl_op(get_seg)(to_vcpu(e), out, seg);
 }
 
 static void op_set_seg(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val)
 {
-	struct kvm_segment s = {
-		.base = val->base,
-		.limit = val->limit,
-		.selector = val->sel,
-		.type = val->attr & RL_SEG_ATTR_TYPE,
-		.s = !!(val->attr & RL_SEG_ATTR_S),
-		.dpl = (val->attr >> RL_SEG_ATTR_DPL_SHIFT) & 3,
-		.present = !!(val->attr & RL_SEG_ATTR_P),
-		.avl = !!(val->attr & RL_SEG_ATTR_AVL),
-		.l = !!(val->attr & RL_SEG_ATTR_L),
-		.db = !!(val->attr & RL_SEG_ATTR_DB),
-		.g = !!(val->attr & RL_SEG_ATTR_G),
-		.unusable = !(val->attr & RL_SEG_ATTR_P),
-	};
-
-	rl_ops->set_seg(to_vcpu(e), &s, seg);
+	rl_ops->set_seg(to_vcpu(e), val, seg);
 }
 
 static void op_get_dtable(struct rl_emul *e, bool idt, struct rl_dtable *out)
@@ -385,8 +358,7 @@ const struct rl_emul_ops rl_insn_ops = {
 	.read = op_read,
 	.write = op_write,
 	.cmpxchg = op_cmpxchg,
-	.in = op_in,
-	.out = op_out,
+	.pio = op_pio,
 	.get_seg = op_get_seg,
 	.set_seg = op_set_seg,
 	.get_dtable = op_get_dtable,

@@ -195,8 +195,8 @@ static int sys_attr(const struct kvm_device_attr *attr, bool get)
 	X(KVM_GET_EMULATED_CPUID, RAW, rl_get_supported_cpuid(user, true))		\
 	X(KVM_GET_MSR_INDEX_LIST, RAW, rl_get_msr_index_list(user))			\
 	X(KVM_GET_MSR_FEATURE_INDEX_LIST, RAW, rl_get_msr_feature_list(user))		\
-	X(KVM_GET_MSRS, RAW, rl_get_feature_msrs(user))					\
-	X(KVM_X86_GET_MCE_CAP_SUPPORTED, OUT, (*(u64 *)data = rl_mce_cap_supported(), 0)) \
+	X(KVM_GET_MSRS, RAW, rl_msr_ioctl(NULL, user, false))					\
+	X(KVM_X86_GET_MCE_CAP_SUPPORTED, OUT, (*(u64 *)data = RL_MCE_CAPS, 0)) \
 	X(RINGLET_GET_CAPS, OUT, rl_vdev_caps(data))
 
 RL_IOCTL_TABLE(sys_ioctls, SYS_IOCTLS);

@@ -534,8 +534,8 @@ static int vcpu_enable_cap(struct rl_vcpu *vcpu, const struct kvm_enable_cap *ca
 	X(KVM_GET_XSAVE2, OUT, rl_get_xsave(vcpu, data))				\
 	X(KVM_GET_XCRS, OUT, rl_get_xcrs(vcpu, data))					\
 	X(KVM_SET_XCRS, IN, rl_set_xcrs(vcpu, data))					\
-	X(KVM_GET_MSRS, RAW, rl_get_msrs(vcpu, user))					\
-	X(KVM_SET_MSRS, RAW, rl_set_msrs(vcpu, user))					\
+	X(KVM_GET_MSRS, RAW, rl_msr_ioctl(vcpu, user, false))					\
+	X(KVM_SET_MSRS, RAW, rl_msr_ioctl(vcpu, user, true))					\
 	X(KVM_SET_CPUID, IN, rl_set_cpuid(vcpu, data, user + sizeof(struct kvm_cpuid)))	\
 	X(KVM_SET_CPUID2, IN, rl_set_cpuid2(vcpu, data, user + sizeof(struct kvm_cpuid2)))	\
 	X(KVM_GET_CPUID2, INOUT, rl_get_cpuid2(vcpu, data, user + sizeof(struct kvm_cpuid2)))	\

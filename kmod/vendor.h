@@ -69,10 +69,9 @@ struct rl_vendor_ops {
 	void (*run)(struct rl_vcpu *vcpu);
 
 	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */
-	void (*get_seg)(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);/* [l] */
-	void (*set_seg)(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
-	/* The same as the emulator wants it, in a few instructions; @reg not TR. [i]/[l] */
-	void (*read_seg)(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
+	/* Segments as the emulator has them, CS in a few instructions. [i]/[l], set [l] */
+	void (*get_seg)(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
+	void (*set_seg)(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg);
 	/* RIP with the base of CS, as the mode has it. [i]/[l] */
 	gva_t (*linear_rip)(struct rl_vcpu *vcpu);
 	int (*get_cpl)(struct rl_vcpu *vcpu);
@@ -128,7 +127,7 @@ extern const struct rl_vendor_ops *rl_ops;
  * rl_op(run)(vcpu) is rl_ops->run(vcpu) as a direct call: for those on the way
  * of many exits, where a retpoline would cost most.
  */
-#define RL_HOT_OPS(X)	X(vcpu_load) X(vcpu_put) X(run) X(set_shadow) X(cache_reg) X(read_seg) \
+#define RL_HOT_OPS(X)	X(vcpu_load) X(vcpu_put) X(run) X(set_shadow) X(cache_reg) X(get_seg) \
 			X(linear_rip) X(intr_allowed) X(inject)
 #define RL_DECLARE_OP(op) DECLARE_STATIC_CALL(rl_op_##op, *((struct rl_vendor_ops *)NULL)->op);
 RL_HOT_OPS(RL_DECLARE_OP)

@@ -168,6 +168,17 @@ static void tsc_changed(struct rl_vcpu *vcpu)
 	rl_request(vcpu, RL_REQ_CLOCK);
 }
 
+/* The last TSC that was written: @data, at @ns. clock.lock held. */
+static void note_write(struct rl_vcpu *vcpu, u64 data, s64 ns)
+{
+	struct rl_vm_clock *c = &vcpu->vm->clock;
+
+	c->cur_tsc_offset = vcpu->tsc_offset;
+	c->last_tsc_ns = ns;
+	c->last_tsc_write = data;
+	c->last_tsc_khz = vcpu->tsc_khz;
+}
+
 /*
  * User space writes TSCs one after the other, each with the value that was right
  * when it read it, and means all of them to be equal. A write that is within a
@@ -194,10 +205,7 @@ static void synchronize_tsc(struct rl_vcpu *vcpu, u64 data)
 		else
 			vcpu->tsc_offset = c->cur_tsc_offset;
 	}
-	c->cur_tsc_offset = vcpu->tsc_offset;
-	c->last_tsc_ns = ns;
-	c->last_tsc_write = data;
-	c->last_tsc_khz = vcpu->tsc_khz;
+	note_write(vcpu, data, ns);
 	raw_spin_unlock_irqrestore(&c->lock, flags);
 }
 
@@ -228,10 +236,7 @@ int rl_tsc_attr(struct rl_vcpu *vcpu, const struct kvm_device_attr *attr, unsign
 	raw_spin_lock_irqsave(&c->lock, flags);
 	take_pair(&tsc, &ns);
 	vcpu->tsc_offset = offset;
-	c->cur_tsc_offset = offset;
-	c->last_tsc_ns = ns;
-	c->last_tsc_write = scale_tsc(vcpu, tsc) + offset;
-	c->last_tsc_khz = vcpu->tsc_khz;
+	note_write(vcpu, rl_guest_tsc(vcpu, tsc), ns);
 	raw_spin_unlock_irqrestore(&c->lock, flags);
 	tsc_changed(vcpu);
 	return 0;
@@ -260,22 +265,23 @@ void rl_vcpu_clock_init(struct rl_vcpu *vcpu)
 	synchronize_tsc(vcpu, 0);
 }
 
-/**
- * rl_set_tsc_khz() - KVM_SET_TSC_KHZ
- * @vcpu: the vCPU
- * @khz: 0: the host's
- *
- * Return: 0, or -EINVAL for a frequency that this host cannot give a guest.
- */
+/* *@khz, 0 being the host's frequency, and its ratio: 0, or -EINVAL: no guest can have it here. */
+static int judge_khz(unsigned long *khz, u64 *ratio)
+{
+	if (!*khz)
+		*khz = tsc_khz;
+	return *khz <= U32_MAX && khz_to_ratio(*khz, ratio) ? 0 : -EINVAL;
+}
+
+/* KVM_SET_TSC_KHZ; errors as above. */
 int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz)
 {
 	unsigned long flags;
 	u64 ratio;
+	int r = judge_khz(&khz, &ratio);
 
-	if (!khz)
-		khz = tsc_khz;
-	if (khz > U32_MAX || !khz_to_ratio(khz, &ratio))
-		return -EINVAL;
+	if (r)
+		return r;
 	raw_spin_lock_irqsave(&vcpu->vm->clock.lock, flags);
 	vcpu->tsc_khz = khz;
 	vcpu->tsc_ratio = ratio;
@@ -288,39 +294,47 @@ int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz)
 int rl_vm_set_tsc_khz(struct rl_vm *vm, unsigned long khz)
 {
 	u64 ratio;
+	int r = judge_khz(&khz, &ratio);
 
-	if (!khz)
-		khz = tsc_khz;
-	if (khz > U32_MAX || !khz_to_ratio(khz, &ratio))
-		return -EINVAL;
-	vm->clock.default_tsc_khz = khz;
-	return 0;
+	if (!r)
+		vm->clock.default_tsc_khz = khz;
+	return r;
+}
+
+/*
+ * Put @data, @len bytes with the u32 that versions them @version bytes from its start, at @gpa.
+ * The reader, on any vCPU, retries while the version is odd or has changed. vm->srcu held.
+ */
+static bool publish(struct rl_vm *vm, gpa_t gpa, void *data, unsigned int len,
+		    unsigned int version)
+{
+	u32 *v = data + version;
+
+	*v = (*v + 1) | 1;
+	if (rl_guest_write(vm, gpa + version, v, sizeof(*v)))
+		return false;
+	smp_wmb();		/* pairs with the virt_rmb()s around the guest's read */
+	rl_guest_write(vm, gpa, data, len);
+	smp_wmb();		/* likewise */
+	++*v;
+	return !rl_guest_write(vm, gpa + version, v, sizeof(*v));
 }
 
 /* KVM's msr.rst: a wall clock is the time of day at kvmclock's zero. */
 static void write_wall_clock(struct rl_vm *vm, gpa_t gpa)
 {
 	struct pvclock_wall_clock wc;
-	u64 now, wall;
-	u32 nsec;
+	u64 now;
 	int idx;
 
 	if (!gpa)
 		return;
-	now = kvmclock_at(&vm->clock, rdtsc());
-	wall = div_u64_rem(ktime_get_real_ns() - now, NSEC_PER_SEC, &nsec);
 	idx = srcu_read_lock(&vm->srcu);
-	if (rl_guest_read(vm, gpa, &wc.version, sizeof(wc.version)))
-		goto out;
-	wc.version = (wc.version + 1) | 1;	/* odd: do not believe what follows */
-	if (rl_guest_write(vm, gpa, &wc.version, sizeof(wc.version)))
-		goto out;
-	wc.sec = wall;
-	wc.nsec = nsec;
-	rl_guest_write(vm, gpa, &wc, sizeof(wc));
-	wc.version++;
-	rl_guest_write(vm, gpa, &wc.version, sizeof(wc.version));
-out:
+	if (!rl_guest_read(vm, gpa, &wc, sizeof(wc))) {
+		now = kvmclock_at(&vm->clock, rdtsc());
+		wc.sec = div_u64_rem(ktime_get_real_ns() - now, NSEC_PER_SEC, &wc.nsec);
+		publish(vm, gpa, &wc, sizeof(wc), offsetof(struct pvclock_wall_clock, version));
+	}
 	srcu_read_unlock(&vm->srcu, idx);
 }
 
@@ -332,50 +346,42 @@ out:
  */
 void rl_clock_update(struct rl_vcpu *vcpu)
 {
+	gpa_t gpa = vcpu->pv.system_time_msr & ~(u64)KVM_MSR_ENABLED;
+	struct rl_vm_clock *c = &vcpu->vm->clock;
 	struct pvclock_vcpu_time_info t;
 	struct rl_vm *vm = vcpu->vm;
-	gpa_t gpa = vcpu->pv.system_time_msr & ~(u64)KVM_MSR_ENABLED;
 	u8 flags = 0;
 	u64 tsc;
 	s64 ns;
 	int idx;
 
-	if (vm->clock.stable == check_tsc_unstable() || rdtsc() < vm->clock.pair_tsc)
+	if (c->stable == check_tsc_unstable() || rdtsc() < c->pair_tsc)
 		update_stable(vm);
 	if (!(vcpu->pv.system_time_msr & KVM_MSR_ENABLED))
 		return;
 
-	raw_spin_lock_irq(&vm->clock.lock);
-	if (vm->clock.stable) {
-		tsc = vm->clock.pair_tsc;
-		ns = vm->clock.pair_ns;
+	raw_spin_lock_irq(&c->lock);
+	if (c->stable) {
+		tsc = c->pair_tsc;
+		ns = c->pair_ns;
 		flags |= PVCLOCK_TSC_STABLE_BIT;
 	} else {
 		take_pair(&tsc, &ns);
 	}
-	ns += vm->clock.kvmclock_offset;
-	raw_spin_unlock_irq(&vm->clock.lock);
+	ns += c->kvmclock_offset;
+	raw_spin_unlock_irq(&c->lock);
 	if (vcpu->pv.guest_stopped)
 		flags |= PVCLOCK_GUEST_STOPPED;
 	vcpu->pv.guest_stopped = false;
 
 	idx = srcu_read_lock(&vm->srcu);
-	if (rl_guest_read(vm, gpa, &t, sizeof(t)))
-		goto out;
-	/* The reader, on this vCPU, retries while the version is odd or has changed. */
-	t.version = (t.version + 1) | 1;
-	if (rl_guest_write(vm, gpa, &t.version, sizeof(t.version)))
-		goto out;
-	t.tsc_timestamp = rl_guest_tsc(vcpu, tsc);
-	t.system_time = ns;
-	t.tsc_to_system_mul = tsc_to_ns_scale(guest_khz(vcpu), &t.tsc_shift);
-	t.flags = flags | (t.flags & PVCLOCK_GUEST_STOPPED);	/* the guest clears it */
-	smp_wmb();		/* pairs with pvclock_read_begin() in the guest */
-	rl_guest_write(vm, gpa, &t, sizeof(t));
-	smp_wmb();		/* and with pvclock_read_retry() */
-	t.version++;
-	rl_guest_write(vm, gpa, &t.version, sizeof(t.version));
-out:
+	if (!rl_guest_read(vm, gpa, &t, sizeof(t))) {
+		t.tsc_timestamp = rl_guest_tsc(vcpu, tsc);
+		t.system_time = ns;
+		t.tsc_to_system_mul = tsc_to_ns_scale(guest_khz(vcpu), &t.tsc_shift);
+		t.flags = flags | (t.flags & PVCLOCK_GUEST_STOPPED);	/* the guest clears it */
+		publish(vm, gpa, &t, sizeof(t), offsetof(struct pvclock_vcpu_time_info, version));
+	}
 	srcu_read_unlock(&vm->srcu, idx);
 }
 
@@ -411,24 +417,15 @@ void rl_steal_update(struct rl_vcpu *vcpu)
 	if (!(vcpu->pv.steal_msr & KVM_MSR_ENABLED))
 		return;
 	idx = srcu_read_lock(&vm->srcu);
-	if (rl_guest_read(vm, gpa, &st, sizeof(st)))
-		goto out;
-	st.version = (st.version + 1) | 1;
-	if (rl_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-			   sizeof(st.version)))
-		goto out;
-	if (delay > vcpu->pv.last_run_delay)	/* another thread's counter is another clock */
-		st.steal += delay - vcpu->pv.last_run_delay;
-	vcpu->pv.last_run_delay = delay;
-	st.preempted = 0;
-	smp_wmb();		/* pairs with the virt_rmb()s around the guest's read */
-	rl_guest_write(vm, gpa, &st, sizeof(st));
-	smp_wmb();		/* likewise */
-	st.version++;
-	rl_guest_write(vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
-		       sizeof(st.version));
-	vcpu->pv.steal_preempted = false;
-out:
+	if (!rl_guest_read(vm, gpa, &st, sizeof(st))) {
+		if (delay > vcpu->pv.last_run_delay)	/* another thread's is another clock */
+			st.steal += delay - vcpu->pv.last_run_delay;
+		st.preempted = 0;
+		if (publish(vm, gpa, &st, sizeof(st), offsetof(struct kvm_steal_time, version))) {
+			vcpu->pv.last_run_delay = delay;
+			vcpu->pv.steal_preempted = false;
+		}
+	}
 	srcu_read_unlock(&vm->srcu, idx);
 }
 
@@ -492,75 +489,66 @@ void rl_clock_reset(struct rl_vcpu *vcpu, bool init)
 	}
 }
 
-int rl_clock_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
+int rl_get_tsc(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	switch (index) {
-	case MSR_IA32_TSC:
-		*data = rl_guest_tsc(vcpu, rdtsc());
-		return 0;
-	case MSR_IA32_TSC_ADJUST:
-		*data = vcpu->tsc_adjust;
-		return 0;
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW:
-		*data = vcpu->vm->clock.wall_clock_msr;
-		return 0;
-	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		*data = vcpu->pv.system_time_msr;
-		return 0;
-	case MSR_KVM_STEAL_TIME:
-		*data = vcpu->pv.steal_msr;
-		return 0;
-	default:
-		return 1;
-	}
+	m->data = rl_guest_tsc(vcpu, rdtsc());
+	return 0;
 }
 
-int rl_clock_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
+int rl_set_tsc(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	u64 delta;
+	if (m->host) {
+		synchronize_tsc(vcpu, m->data);
+	} else {
+		/* SDM Vol 3B, "Time-Stamp Counter Adjustment": they move together. */
+		u64 delta = m->data - rl_guest_tsc(vcpu, rdtsc());
 
-	switch (index) {
-	case MSR_IA32_TSC:
-		if (host) {
-			synchronize_tsc(vcpu, data);
-		} else {
-			/* SDM Vol 3B, "Time-Stamp Counter Adjustment": they move together. */
-			delta = data - rl_guest_tsc(vcpu, rdtsc());
-			set_offset(vcpu, vcpu->tsc_offset + delta);
-			vcpu->tsc_adjust += delta;
-		}
-		tsc_changed(vcpu);
-		return 0;
-	case MSR_IA32_TSC_ADJUST:
-		if (!host) {
-			set_offset(vcpu, vcpu->tsc_offset + data - vcpu->tsc_adjust);
-			tsc_changed(vcpu);
-		}
-		vcpu->tsc_adjust = data;
-		return 0;
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW:
-		vcpu->vm->clock.wall_clock_msr = data;
-		write_wall_clock(vcpu->vm, data);
-		return 0;
-	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		vcpu->pv.system_time_msr = data;
-		rl_request(vcpu, RL_REQ_CLOCK);
-		return 0;
-	case MSR_KVM_STEAL_TIME:
-		if (!sched_info_on() || data & 0x3e)
-			return 1;
-		vcpu->pv.steal_msr = data;
-		vcpu->pv.steal_preempted = false;
-		vcpu->pv.last_run_delay = run_delay();
-		rl_request(vcpu, RL_REQ_STEAL);
-		return 0;
-	default:
-		return 1;
+		set_offset(vcpu, vcpu->tsc_offset + delta);
+		vcpu->tsc_adjust += delta;
 	}
+	tsc_changed(vcpu);
+	return 0;
+}
+
+int rl_set_tsc_adjust(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	if (!m->host) {
+		set_offset(vcpu, vcpu->tsc_offset + m->data - vcpu->tsc_adjust);
+		tsc_changed(vcpu);
+	}
+	vcpu->tsc_adjust = m->data;
+	return 0;
+}
+
+int rl_get_wall_clock(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	m->data = vcpu->vm->clock.wall_clock_msr;
+	return 0;
+}
+
+int rl_set_wall_clock(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	vcpu->vm->clock.wall_clock_msr = m->data;
+	write_wall_clock(vcpu->vm, m->data);
+	return 0;
+}
+
+int rl_set_system_time(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	vcpu->pv.system_time_msr = m->data;
+	rl_request(vcpu, RL_REQ_CLOCK);
+	return 0;
+}
+
+int rl_set_steal_time(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	if (!sched_info_on() || m->data & 0x3e)
+		return 1;
+	vcpu->pv.steal_msr = m->data;
+	vcpu->pv.steal_preempted = false;
+	vcpu->pv.last_run_delay = run_delay();
+	rl_request(vcpu, RL_REQ_STEAL);
+	return 0;
 }
 
 /* KVM_GET_CLOCK: 0 */

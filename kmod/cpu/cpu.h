@@ -8,6 +8,7 @@
 #define RL_CPU_H
 
 #include <linux/kvm.h>
+#include <asm/mce.h>
 #include "../types.h"
 
 #define RL_MAX_CPUID	256		/* KVM_MAX_CPUID_ENTRIES */
@@ -35,9 +36,8 @@ void rl_cpuid_free(struct rl_vcpu *vcpu);
 int rl_msr_init(void);
 int rl_get_msr_index_list(struct kvm_msr_list __user *arg);
 int rl_get_msr_feature_list(struct kvm_msr_list __user *arg);
-int rl_get_feature_msrs(struct kvm_msrs __user *arg);
-int rl_get_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);	/* number done or -errno */
-int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg);
+/* KVM_GET_MSRS, KVM_SET_MSRS: the number done or -errno; @vcpu NULL: the system's feature MSRs */
+int rl_msr_ioctl(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg, bool write);
 /*
  * @host: from KVM_GET/SET_MSRS rather than the guest. 0, 1 (#GP or refused),
  * RL_MSR_UNKNOWN (likewise, since there is no such MSR), -errno.
@@ -56,7 +56,7 @@ void rl_msr_filter_destroy(struct rl_vm *vm);
 
 /* mce.c: the machine-check banks that user space may fill */
 #define RL_MAX_MCE_BANKS	32
-u64 rl_mce_cap_supported(void);		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
+#define RL_MCE_CAPS	(MCG_CTL_P | MCG_SER_P)		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_SET_MCE */
 
@@ -68,11 +68,7 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 u64 rl_get_cr8(struct rl_vcpu *vcpu);
 int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host);
 int rl_set_xcr0(struct rl_vcpu *vcpu, u64 xcr0);	/* XSETBV with index 0 */
-bool rl_is_long_mode(struct rl_vcpu *vcpu);	/* EFER.LMA */
 bool rl_is_64bit_code(struct rl_vcpu *vcpu);	/* LMA and CS.L */
-bool rl_is_protected(struct rl_vcpu *vcpu);
-bool rl_is_paging(struct rl_vcpu *vcpu);
-bool rl_is_pae(struct rl_vcpu *vcpu);
 int rl_get_regs(struct rl_vcpu *vcpu, struct kvm_regs *regs);
 int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs);
 int rl_get_sregs(struct rl_vcpu *vcpu, struct kvm_sregs *sregs);
@@ -149,9 +145,6 @@ int rl_clock_init(void);
 void rl_vm_clock_init(struct rl_vm *vm);
 void rl_vcpu_clock_init(struct rl_vcpu *vcpu);
 u64 rl_guest_tsc(struct rl_vcpu *vcpu, u64 host_tsc);
-/* 0, 1: MSR_IA32_TSC, TSC_ADJUST, kvmclock, wall clock and steal MSRs */
-int rl_clock_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
-int rl_clock_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
 int rl_get_clock(struct rl_vm *vm, struct kvm_clock_data *data);
 int rl_set_clock(struct rl_vm *vm, const struct kvm_clock_data *data);
 int rl_set_tsc_khz(struct rl_vcpu *vcpu, unsigned long khz);

@@ -41,8 +41,18 @@ u64 rl_xcr0_now(const struct rl_vcpu *vcpu);
 /* clock.c: RESET and INIT, vCPU loaded */
 void rl_clock_reset(struct rl_vcpu *vcpu, bool init);
 
-/* mce.c: IA32_MCG_* and the banks; 0, 1 (#GP) or -ENOMEM */
-int rl_mce_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host);
-int rl_mce_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host);
+/* msr.c: one access. @data is what is written, or what a read finds. */
+struct rl_msr_op {
+	const struct rl_msr_row *row;
+	u32 index;
+	bool host;		/* KVM_GET/SET_MSRS rather than the guest */
+	u64 data;
+};
+
+/* 0, or 1 for #GP. Those in clock.c and mce.c: */
+typedef int rl_msr_fn(struct rl_vcpu *vcpu, struct rl_msr_op *m);
+rl_msr_fn rl_get_tsc, rl_set_tsc, rl_set_tsc_adjust, rl_get_wall_clock, rl_set_wall_clock,
+	rl_set_system_time, rl_set_steal_time, rl_get_mcg_ctl, rl_set_mcg_ctl, rl_get_mc_bank,
+	rl_set_mc_bank;
 
 #endif

@@ -93,15 +93,14 @@ static struct kvm_cpuid_entry2 supported[MAX_SUPPORTED] __ro_after_init;
 static int nr_supported __ro_after_init;
 static u64 cr4_unsupported __ro_after_init;	/* faults whatever CPUID says */
 
-static u32 entry_reg(const struct kvm_cpuid_entry2 *e, int reg)
+/* EAX to EDX of an entry are as they are numbered here. */
+static u32 *entry_reg(const struct kvm_cpuid_entry2 *e, int reg)
 {
-	switch (reg) {
-	case EAX: return e->eax;
-	case EBX: return e->ebx;
-	case ECX: return e->ecx;
-	default: return e->edx;
-	}
+	return (u32 *)&e->eax + reg;
 }
+
+static_assert(offsetof(struct kvm_cpuid_entry2, edx) ==
+	      offsetof(struct kvm_cpuid_entry2, eax) + EDX * sizeof(u32));
 
 static int feature_slot(unsigned int x86_feature)
 {
@@ -142,10 +141,28 @@ static const struct kvm_cpuid_entry2 *table_find(const struct kvm_cpuid_entry2 *
 	return NULL;
 }
 
-/* The offered table: one entry as the host has it. */
-static struct kvm_cpuid_entry2 *add_host(u32 function, u32 index, bool indexed)
+static const u32 nothing[4], everything[4] = { ~0u, ~0u, ~0u, ~0u };
+
+/* What of the host's leaves may be shown; feature words, and leaves that are not here, aside. */
+static const struct leaf {
+	u32 first, last, mask[4];
+} leaves[] = {
+	{ 1, 1, { ~0u, 0xffff } },	/* not this CPU's APIC id and thread count */
+	{ 2, 2, { ~0u, ~0u, ~0u, ~0u } },
+	{ 0x80000001, 0x80000001, { ~0u, (u32)~GENMASK(27, 16) } },
+	{ 0x80000002, 0x80000006, { ~0u, ~0u, ~0u, ~0u } },	/* name, caches and TLBs */
+	{ 0x80000007, 0x80000007, { 0, 0, 0, BIT(8) } },	/* invariant TSC */
+	{ 0x80000008, 0x80000008, { 0xffff } },
+	{ 0x80000019, 0x8000001a, { ~0u, ~0u, ~0u, ~0u } },
+	/* no nested data breakpoints, LFENCE serializes, null clears base */
+	{ 0x80000021, 0x80000021, { BIT(0) | BIT(2) | BIT(6) } },
+};
+
+/* The offered table: one entry of the host's, but for what @mask clears. */
+static struct kvm_cpuid_entry2 *add(u32 function, u32 index, bool indexed, const u32 mask[4])
 {
 	struct kvm_cpuid_entry2 *e;
+	int i;
 
 	if (WARN_ON_ONCE(nr_supported == MAX_SUPPORTED))
 		return &supported[MAX_SUPPORTED - 1];
@@ -154,130 +171,67 @@ static struct kvm_cpuid_entry2 *add_host(u32 function, u32 index, bool indexed)
 	e->index = index;
 	e->flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
 	cpuid_count(function, index, &e->eax, &e->ebx, &e->ecx, &e->edx);
+	for (i = EAX; i <= EDX; i++)
+		*entry_reg(e, i) &= mask[i];
+	for (i = 0; i < RL_GF_WORDS; i++)
+		if (feature_words[i].leaf == function && feature_words[i].index == index)
+			*entry_reg(e, feature_words[i].reg) = offered[i];
 	return e;
 }
 
-static struct kvm_cpuid_entry2 *add_values(u32 function, bool indexed, u32 eax, u32 ebx,
-					   u32 ecx, u32 edx)
+static void add_xsave_components(struct kvm_cpuid_entry2 *e)
 {
-	struct kvm_cpuid_entry2 *e = add_host(function, 0, indexed);
-
-	e->eax = eax;
-	e->ebx = ebx;
-	e->ecx = ecx;
-	e->edx = edx;
-	return e;
-}
-
-/* Cache leaves end with the first subleaf of type 0. */
-static void add_caches(u32 function)
-{
+	static const u32 mask[4] = { ~0u, ~0u, BIT(1) };	/* no supervisor state, no XFD */
 	int i;
 
-	for (i = 0; i < 16 && add_host(function, i, true)->eax & 0x1f; i++)
-		;
-}
-
-static void add_xsave(void)
-{
-	struct kvm_cpuid_entry2 *e;
-	int i;
-
-	if (!rl_xcr0_offered || !(offered[RL_GF_1_ECX] & F(XSAVE))) {
-		add_values(0xd, true, 0, 0, 0, 0);
+	if (!rl_xcr0_offered || !(offered[RL_GF_1_ECX] & F(XSAVE)))
 		return;
-	}
-	i = rl_xsave_area_size(rl_xcr0_offered, false);
-	add_values(0xd, true, rl_xcr0_offered, i, i, rl_xcr0_offered >> 32);
-	e = add_values(0xd, true, offered[RL_GF_D_1_EAX], 0, 0, 0);
-	e->index = 1;
+	e->eax = rl_xcr0_offered;
+	e->ebx = e->ecx = rl_xsave_area_size(rl_xcr0_offered, false);
+	e->edx = rl_xcr0_offered >> 32;
+	e = add(0xd, 1, true, nothing);
 	if (e->eax & F(XSAVEC))
 		e->ebx = rl_xsave_area_size(rl_xcr0_offered, true);
-	for (i = 2; i < 63; i++) {
-		if (!(rl_xcr0_offered & BIT_ULL(i)))
-			continue;
-		e = add_host(0xd, i, true);
-		e->ecx &= 2;		/* alignment; neither supervisor state nor XFD */
-		e->edx = 0;
-	}
+	for (i = 2; i < 63; i++)
+		if (rl_xcr0_offered & BIT_ULL(i))
+			add(0xd, i, true, mask);
 }
 
-static void add_basic(u32 fn)
+static void add_leaf(u32 fn)
 {
+	const u32 *mask = nothing;
 	struct kvm_cpuid_entry2 *e;
+	int i;
 
+	for (i = 0; i < ARRAY_SIZE(leaves); i++)
+		if (fn >= leaves[i].first && fn <= leaves[i].last)
+			mask = leaves[i].mask;
+	if (fn == 4 || fn == 0x8000001d) {	/* caches, up to the first subleaf of type 0 */
+		for (i = 0; i < 16 && add(fn, i, true, everything)->eax & 0x1f; i++)
+			;
+		return;
+	}
+	/* The topology of 0xb and 0x1f is user space's to describe. */
+	e = add(fn, 0, fn == 7 || fn == 0xb || fn == 0xd || fn == 0x1f, mask);
 	switch (fn) {
-	case 1:
-		e = add_host(fn, 0, false);
-		/* This CPU's APIC id and thread count are nobody's business. */
-		e->ebx &= 0xffff;
-		e->ecx = offered[RL_GF_1_ECX];
-		e->edx = offered[RL_GF_1_EDX];
-		break;
-	case 2:
-		add_host(fn, 0, false);
-		break;
-	case 4:
-		add_caches(fn);
-		break;
 	case 6:		/* the APIC timer never stops */
-		add_values(fn, false, 4, 0, 0, 0);
+		e->eax = 4;
 		break;
 	case 7:
-		add_values(fn, true, !!offered[RL_GF_7_1_EAX], offered[RL_GF_7_EBX],
-			   offered[RL_GF_7_ECX], offered[RL_GF_7_EDX]);
-		if (offered[RL_GF_7_1_EAX])
-			add_values(fn, true, offered[RL_GF_7_1_EAX], 0, 0, 0)->index = 1;
-		break;
-	case 0xb:
-	case 0x1f:	/* the topology is user space's to describe */
-		add_values(fn, true, 0, 0, 0, 0);
+		e->eax = !!offered[RL_GF_7_1_EAX];
+		if (e->eax)
+			add(fn, 1, true, nothing);
 		break;
 	case 0xd:
-		add_xsave();
+		add_xsave_components(e);
 		break;
-	default:
-		add_values(fn, false, 0, 0, 0, 0);
-	}
-}
-
-static void add_extended(u32 fn)
-{
-	struct kvm_cpuid_entry2 *e;
-	int phys_max = pgtable_l5_enabled() ? 52 : 48;
-
-	switch (fn) {
-	case 0x80000001:
-		e = add_host(fn, 0, false);
-		e->ebx &= ~GENMASK(27, 16);
-		e->ecx = offered[RL_GF_8_1_ECX];
-		e->edx = offered[RL_GF_8_1_EDX];
-		break;
-	case 0x80000002 ... 0x80000006:		/* name, caches and TLBs */
-	case 0x80000019:
-	case 0x8000001a:
-		add_host(fn, 0, false);
-		break;
-	case 0x80000007:	/* invariant TSC */
-		add_values(fn, false, 0, 0, 0,
-			   cpuid_edx(fn) & boot_cpu_data.x86_power & BIT(8));
+	case 0x80000007:
+		e->edx &= boot_cpu_data.x86_power;
 		break;
 	case 0x80000008:	/* the second stage's depth limits guest physical addresses */
-		e = add_host(fn, 0, false);
-		e->eax = min_t(u32, e->eax & 0xff, phys_max) |
+		e->eax = min_t(u32, e->eax & 0xff, pgtable_l5_enabled() ? 52 : 48) |
 			 max_t(u32, e->eax & 0xff00, 48 << 8);
-		e->ebx = offered[RL_GF_8_8_EBX];
-		e->ecx = 0;
-		e->edx = 0;
 		break;
-	case 0x8000001d:
-		add_caches(fn);
-		break;
-	case 0x80000021:	/* no nested data breakpoints, LFENCE serializes, null clears base */
-		add_values(fn, false, cpuid_eax(fn) & (BIT(0) | BIT(2) | BIT(6)), 0, 0, 0);
-		break;
-	default:		/* SVM, SME, topology, QoS */
-		add_values(fn, false, 0, 0, 0, 0);
 	}
 }
 
@@ -294,7 +248,7 @@ static void offer_features(void)
 		if (w->leaf <= cpuid_eax(w->leaf & 0x80000000) &&
 		    (w->leaf != 7 || w->index <= cpuid_eax(7))) {
 			cpuid_count(w->leaf, w->index, &e.eax, &e.ebx, &e.ecx, &e.edx);
-			offered[i] = w->handled & entry_reg(&e, w->reg) &
+			offered[i] = w->handled & *entry_reg(&e, w->reg) &
 				     boot_cpu_data.x86_capability[w->kernel_word];
 		}
 		offered[i] |= w->emulated;
@@ -327,6 +281,7 @@ int rl_cpuid_init(void)
 {
 	static const char signature[12] __nonstring = KVM_SIGNATURE;
 	const u32 *sig = (const u32 *)signature;
+	struct kvm_cpuid_entry2 *e;
 	u32 fn, last, features;
 	int i;
 
@@ -340,21 +295,25 @@ int rl_cpuid_init(void)
 	/* Leaves must come from one and the same CPU. */
 	get_cpu();
 	last = min(cpuid_eax(0), LAST_BASIC);
-	add_host(0, 0, false)->eax = last;
+	add(0, 0, false, everything)->eax = last;
 	for (fn = 1; fn <= last; fn++)
-		add_basic(fn);
+		add_leaf(fn);
 	last = min(cpuid_eax(0x80000000), LAST_EXTENDED);
-	add_host(0x80000000, 0, false)->eax = last;
+	add(0x80000000, 0, false, everything)->eax = last;
 	for (fn = 0x80000001; fn <= last; fn++)
-		add_extended(fn);
+		add_leaf(fn);
 	put_cpu();
 
 	features = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
 		   BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | BIT(KVM_FEATURE_NOP_IO_DELAY);
 	if (sched_info_on())
 		features |= BIT(KVM_FEATURE_STEAL_TIME);
-	add_values(SIGNATURE, false, KVM_CPUID_FEATURES, sig[0], sig[1], sig[2]);
-	add_values(KVM_CPUID_FEATURES, false, features, 0, 0, 0);
+	e = add(SIGNATURE, 0, false, nothing);
+	e->eax = KVM_CPUID_FEATURES;
+	e->ebx = sig[0];
+	e->ecx = sig[1];
+	e->edx = sig[2];
+	add(KVM_CPUID_FEATURES, 0, false, nothing)->eax = features;
 	return 0;
 }
 
@@ -467,7 +426,7 @@ static void refresh(struct rl_vcpu *vcpu)
 	}
 	for (i = 0; i < RL_GF_WORDS; i++) {
 		e = rl_cpuid_find(vcpu, feature_words[i].leaf, feature_words[i].index);
-		vcpu->guest_features[i] = e ? entry_reg(e, feature_words[i].reg) : 0;
+		vcpu->guest_features[i] = e ? *entry_reg(e, feature_words[i].reg) : 0;
 	}
 
 	e = rl_cpuid_find(vcpu, 0, 0);

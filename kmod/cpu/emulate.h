@@ -91,11 +91,9 @@ struct rl_emul_ops {
 	enum rl_emul_result (*cmpxchg)(struct rl_emul *e, u64 linear, const void *old,
 				       const void *new, unsigned int len, bool *ok);
 
-	/* INS and OUTS, permission already checked: @count items of @size bytes in @io_page */
-	enum rl_emul_result (*in)(struct rl_emul *e, u16 port, unsigned int size,
-				  unsigned int count);
-	enum rl_emul_result (*out)(struct rl_emul *e, u16 port, unsigned int size,
-				   unsigned int count);
+	/* INS or OUTS, permission already checked: @count items of @size bytes in @io_page */
+	enum rl_emul_result (*pio)(struct rl_emul *e, u16 port, unsigned int size,
+				   unsigned int count, bool in);
 
 	void (*get_seg)(struct rl_emul *e, enum rl_seg_reg seg, struct rl_seg *out);
 	void (*set_seg)(struct rl_emul *e, enum rl_seg_reg seg, const struct rl_seg *val);
@@ -137,7 +135,8 @@ struct rl_emul {
 	u8 fetched;		/* valid bytes in @insn */
 	bool mov_only;		/* anything but MOV is UNHANDLED */
 	u8 seg_valid;		/* a bit per current member of @seg: 0 after the guest ran */
-	u8 insn[RL_INSN_MAX + 1] __attribute__((aligned(8)));
+	/* With room to look ahead */
+	u8 insn[2 * (RL_INSN_MAX + 1)] __attribute__((aligned(8)));
 
 	/* Results, valid after RL_EMUL_OK */
 	u8 insn_len;		/* also after rl_emul_decode() */

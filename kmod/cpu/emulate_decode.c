@@ -35,31 +35,37 @@
 #define F64		OP_F64
 #define PRIV		OP_PRIV
 
-/* An operation on memory and a register, by direction and size */
-#define ALU(nr, f)									\
-	[nr] = X(alu, B | RM_R | (f)), X(alu, RM_R | (f)),				\
-	X(alu, B | R_RM | ((f) & RO)), X(alu, R_RM | ((f) & RO))
+/* An operation of rl_em_alu_op() */
+#define ALU(op, f)	X(alu, OP_ALU(ALU_##op) | (f))
+/* The same on memory and a register, by direction and size */
+#define ALU4(op, f)									\
+	ALU(op, B | RM_R | (f)), ALU(op, RM_R | (f)),					\
+	ALU(op, B | R_RM | ((f) & RO)), ALU(op, R_RM | ((f) & RO))
 /* An opcode for bytes and the next one for what is wider */
 #define BV(nr, name, f)									\
 	[nr] = X(name, B | (f)), X(name, f)
 
 static const struct rl_opcode group1[8] = {
-	[0 ... 6] = X(alu, L), [7] = X(alu, RO),
+	ALU(ADD, L), ALU(OR, L), ALU(ADC, L), ALU(SBB, L), ALU(AND, L), ALU(SUB, L), ALU(XOR, L),
+	ALU(CMP, RO),
 };
 
 static const struct rl_opcode group1a[8] = { X(pop, RM | MOV | D64) };
 
-static const struct rl_opcode group2[8] = { [0 ... 7] = X(shift, RM) };
-
-static const struct rl_opcode group3[8] = {
-	[0 ... 1] = X(test, RM | RO | SRC_IMM | IMM_Z),
-	[2 ... 3] = X(group3, RM | L), [4 ... 7] = X(group3, RM | RO),
+static const struct rl_opcode group2[8] = {
+	ALU(ROL, RM), ALU(ROR, RM), ALU(RCL, RM), ALU(RCR, RM), ALU(SHL, RM), ALU(SHR, RM),
+	ALU(SHL, RM), ALU(SAR, RM),
 };
 
-static const struct rl_opcode group4[8] = { [0 ... 1] = X(incdec, RM | L) };
+static const struct rl_opcode group3[8] = {
+	[0 ... 1] = ALU(TEST, RM | RO | SRC_IMM | IMM_Z), X(not, RM | L), ALU(NEG, RM | L),
+	[4 ... 7] = X(muldiv, RM | RO),
+};
+
+static const struct rl_opcode group4[8] = { ALU(INC, RM | L), ALU(DEC, RM | L) };
 
 static const struct rl_opcode group5[8] = {
-	[0 ... 1] = X(incdec, RM | L), [2] = X(jump_rm, SRC_RM | F64),
+	ALU(INC, RM | L), ALU(DEC, RM | L), [2] = X(jump_rm, SRC_RM | F64),
 	[4] = X(jump_rm, SRC_RM | F64), [6] = X(push, SRC_RM | D64),
 };
 
@@ -69,7 +75,7 @@ static const struct rl_opcode group7[8] = {
 	[6] = X(lmsw, SRC_RM | SRC16 | PRIV), [7] = LENGTH(0),
 };
 
-static const struct rl_opcode group8[8] = { [4] = X(bt, RO), [5 ... 7] = X(bt, L) };
+static const struct rl_opcode group8[8] = { [4] = ALU(BT, RO), ALU(BTS, L), ALU(BTR, L), ALU(BTC, L) };
 
 static const struct rl_opcode group9[8] = { [1] = X(cmpxchg8b, MEM | L) };
 
@@ -84,18 +90,18 @@ static const struct rl_opcode group15[8] = { [7] = X(nop, MEM) };
  * emulated are far transfers, x87, MMX and whatever has a VEX prefix.
  */
 static const struct rl_opcode opcodes[256] = {
-	ALU(0x00, L), ALU(0x08, L), ALU(0x10, L), ALU(0x18, L), ALU(0x20, L), ALU(0x28, L),
-	ALU(0x30, L), ALU(0x38, RO),
+	[0x00] = ALU4(ADD, L), [0x08] = ALU4(OR, L), [0x10] = ALU4(ADC, L), [0x18] = ALU4(SBB, L),
+	[0x20] = ALU4(AND, L), [0x28] = ALU4(SUB, L), [0x30] = ALU4(XOR, L), [0x38] = ALU4(CMP, RO),
 	[0x0f] = P, [0x26] = P, [0x2e] = P, [0x36] = P, [0x3e] = P, [0x64 ... 0x67] = P,
 	[0x40 ... 0x4f] = P,	/* REX in 64-bit mode */
 	[0x50 ... 0x57] = X(push, SRC_REG | D64), [0x58 ... 0x5f] = X(pop, DST_OPREG | MOV | D64),
 	[0x63] = X(movsx, R_RM_MOV | OP_SRC32),
-	[0x68] = X(push, SRC_IMM | IMM_Z | D64), X(imul, R_RM_MOV | IMM_Z),
-		 X(push, SRC_IMM | IMM_B | D64), X(imul, R_RM_MOV | IMM_B),
-	BV(0x6c, ins, 0), BV(0x6e, outs, 0),
+	[0x68] = X(push, SRC_IMM | IMM_Z | D64), ALU(IMUL, R_RM_MOV | IMM_Z),
+		 X(push, SRC_IMM | IMM_B | D64), ALU(IMUL, R_RM_MOV | IMM_B),
+	BV(0x6c, ins_outs, 0), BV(0x6e, ins_outs, 0),
 	[0x80] = G(group1, B | RM | SRC_IMM | IMM_Z), G(group1, RM | SRC_IMM | IMM_Z),
 	[0x83] = G(group1, RM | SRC_IMM | IMM_B),
-	BV(0x84, test, RM_R | RO), BV(0x86, xchg, RM_R | L),
+	[0x84] = ALU(TEST, B | RM_R | RO), ALU(TEST, RM_R | RO), BV(0x86, xchg, RM_R | L),
 	BV(0x88, mov, RM_R_MOV), BV(0x8a, mov, R_RM_MOV),
 	[0x8c] = X(mov_from_seg, RM | MOV | OP_DST16),
 	[0x8e] = X(mov_to_seg, M | SRC_RM | SRC16), G(group1a, 0),
@@ -124,17 +130,17 @@ static const struct rl_opcode opcodes_0f[256] = {
 	[0x40 ... 0x4f] = X(cmov, R_RM),
 	[0x6e ... 0x6f] = X(sse_mov, M), [0x7e ... 0x7f] = X(sse_mov, M),
 	[0x90 ... 0x9f] = X(setcc, B | RM | MOV),
-	[0xa3] = X(bt, RM_R | OP_BITS | RO), [0xab] = X(bt, RM_R | OP_BITS | L),
-	[0xb3] = X(bt, RM_R | OP_BITS | L), [0xbb] = X(bt, RM_R | OP_BITS | L),
-	[0xa4] = X(shld, RM_R | IMM_B), X(shld, RM_R),
-	[0xac] = X(shld, RM_R | IMM_B), X(shld, RM_R), G(group15, 0), X(imul, R_RM),
+	[0xa3] = ALU(BT, RM_R | OP_BITS | RO), [0xab] = ALU(BTS, RM_R | OP_BITS | L),
+	[0xb3] = ALU(BTR, RM_R | OP_BITS | L), [0xbb] = ALU(BTC, RM_R | OP_BITS | L),
+	[0xa4] = ALU(SHLD, RM_R | IMM_B), ALU(SHLD, RM_R),
+	[0xac] = ALU(SHRD, RM_R | IMM_B), ALU(SHRD, RM_R), G(group15, 0), ALU(IMUL, R_RM),
 	BV(0xb0, cmpxchg, RM_R | L), [0xb2] = X(lds, M | MEM),
 	[0xb4] = X(lds, M | MEM), X(lds, M | MEM),
 		 X(mov, R_RM_MOV | SRC8), X(mov, R_RM_MOV | SRC16), X(popcnt, R_RM_MOV),
 	[0xba] = G(group8, RM | SRC_IMM | IMM_B),
-	[0xbc] = X(bsx, R_RM), X(bsx, R_RM),
+	[0xbc] = ALU(BSF, R_RM), ALU(BSR, R_RM),
 		 X(movsx, R_RM_MOV | SRC8), X(movsx, R_RM_MOV | SRC16),
-	BV(0xc0, xadd, RM_R | L), [0xc3] = X(movnti, RM_R_MOV | MEM), [0xc7] = G(group9, 0),
+	BV(0xc0, xadd, OP_ALU(ALU_ADD) | RM_R | L), [0xc3] = X(mov, RM_R_MOV | MEM), [0xc7] = G(group9, 0),
 	[0xd6] = X(sse_mov, M), [0xe7] = X(sse_mov, M), [0xf0] = X(sse_mov, M),
 };
 
@@ -181,123 +187,83 @@ enum rl_emul_result rl_emul_fault(struct rl_emul *e, u8 vector)
 }
 
 /*
- * Read code up to the end of the page, of CS or of the longest instruction, whichever comes first,
- * and again if that does not make @n bytes.
+ * Read more code: up to the end of the page, of CS or of the longest instruction, whichever comes
+ * first.
  */
-static noinline enum rl_emul_result fetch_more(struct rl_emul *e, unsigned int n)
+static noinline enum rl_emul_result fetch_more(struct rl_emul *e)
 {
-	while (e->fetched < n) {
-		unsigned int len = RL_INSN_MAX - e->fetched;
-		u64 ip = e->rip + e->fetched, linear = ip, room;
-		enum rl_emul_result r;
+	unsigned int len = RL_INSN_MAX - e->fetched;
+	u64 ip = e->rip + e->fetched, linear = ip, room;
+	enum rl_emul_result r;
 
-		if (n > RL_INSN_MAX)
+	if (!len)
+		return rl_em_gp(e, 0);
+	if (rl_em_long(e)) {
+		if (!rl_em_canonical(e, ip))
 			return rl_em_gp(e, 0);
-		if (rl_em_long(e)) {
-			if (!rl_em_canonical(e, ip))
-				return rl_em_gp(e, 0);
-		} else {
-			const struct rl_seg *cs = rl_em_seg(e, RL_SEG_CS);
+	} else {
+		const struct rl_seg *cs = rl_em_seg(e, RL_SEG_CS);
 
-			ip = (u32)ip;
-			if (ip > cs->limit)
-				return rl_em_gp(e, 0);
-			room = (u64)cs->limit - ip + 1;
-			len = room < len ? room : len;
-			linear = (u32)(cs->base + ip);
-		}
-		room = 4096 - (linear & 4095);
+		ip = (u32)ip;
+		if (ip > cs->limit)
+			return rl_em_gp(e, 0);
+		room = (u64)cs->limit - ip + 1;
 		len = room < len ? room : len;
-		r = e->ops->read(e, linear, e->insn + e->fetched, len, RL_EMUL_FETCH);
-		if (r)
-			return r;
-		e->fetched += len;
+		linear = (u32)(cs->base + ip);
 	}
-	return RL_EMUL_OK;
-}
-
-/* The next byte of code. @pos is a local of the decoder: it stays in a register. */
-static __always_inline enum rl_emul_result next_byte(struct rl_emul *e, unsigned int *pos, u8 *val)
-{
-	enum rl_emul_result r = RL_EMUL_OK;
-
-	if (unlikely(*pos >= e->fetched))
-		r = fetch_more(e, *pos + 1);
-	*val = e->insn[(*pos)++];
+	room = 4096 - (linear & 4095);
+	len = room < len ? room : len;
+	r = e->ops->read(e, linear, e->insn + e->fetched, len, RL_EMUL_FETCH);
+	if (!r)
+		e->fetched += len;
 	return r;
 }
 
-/* The next @size bytes as a signed number */
-static __always_inline enum rl_emul_result next_signed(struct rl_emul *e, unsigned int *pos,
-						       unsigned int size, u64 *val)
+/* The @size bytes at @code as a signed number */
+static __always_inline u64 get_signed(const u8 *code, unsigned int size)
 {
-	if (unlikely(*pos + size > e->fetched)) {
-		enum rl_emul_result r = fetch_more(e, *pos + size);
+	u64 val = 0;
 
-		if (r)
-			return r;
-	}
-	*val = 0;
-	switch (size) {
-	case 1:
-		*val = (u64)(s8)e->insn[*pos];
-		break;
-	case 2:
-		memcpy(val, e->insn + *pos, 2);
-		*val = (u64)(s16)*val;
-		break;
-	case 4:
-		memcpy(val, e->insn + *pos, 4);
-		*val = (u64)(s32)*val;
-		break;
-	default:
-		memcpy(val, e->insn + *pos, 8);
-	}
-	*pos += size;
-	return RL_EMUL_OK;
+	if (size == 1)
+		return (u64)(s8)*code;
+	memcpy(&val, code, size == 2 ? 2 : size == 4 ? 4 : 8);
+	return size == 2 ? (u64)(s16)val : size == 4 ? (u64)(s32)val : val;
 }
 
-static enum rl_emul_result decode_mem16(struct rl_emul *e, unsigned int *pos)
+/* What ModRM says of memory, with 16-bit addresses; the number of bytes behind it that belong to it. */
+static unsigned int decode_mem16(struct rl_emul *e, const u8 *code)
 {
 	static const u8 base[8] = {
 		REG_BX, REG_BX, REG_BP, REG_BP, REG_SI, REG_DI, REG_BP, REG_BX
 	};
 	unsigned int rm = e->rm;
-	enum rl_emul_result r;
-	u64 disp = 0;
 
-	if (e->mod == 0 && rm == 6)
-		return next_signed(e, pos, 2, &e->disp);
-	if (e->mod) {
-		r = next_signed(e, pos, e->mod, &disp);
-		if (r)
-			return r;
+	e->disp = 0;
+	if (e->mod == 0 && rm == 6) {
+		e->disp = get_signed(code, 2);
+		return 2;
 	}
-	e->disp = disp;
+	if (e->mod)
+		e->disp = get_signed(code, e->mod);
 	e->base = base[rm];
 	if (rm < 4)
 		e->index = rm & 1 ? REG_DI : REG_SI;
 	if (base[rm] == REG_BP && e->ea_seg == RL_SEG_DS && !e->seg_override)
 		e->ea_seg = RL_SEG_SS;
-	return RL_EMUL_OK;
+	return e->mod;
 }
 
-/* ModRM and SIB with 32- or 64-bit addresses */
-static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigned int *pos,
-						      u8 modrm, unsigned int rex)
+/* The same with 32- or 64-bit addresses, and SIB */
+static __always_inline unsigned int decode_mem(struct rl_emul *e, const u8 *code, u8 modrm,
+					       unsigned int rex)
 {
-	unsigned int base = modrm & 7;
-	enum rl_emul_result r;
+	unsigned int base = modrm & 7, pos = 0, size;
 
 	e->disp = 0;
 	if (base == 4) {
-		unsigned int index;
-		u8 sib;
+		u8 sib = code[pos++];
+		unsigned int index = (sib >> 3 & 7) | (rex & 2) << 2;
 
-		r = next_byte(e, pos, &sib);
-		if (r)
-			return r;
-		index = (sib >> 3 & 7) | (rex & 2) << 2;
 		if (index != 4) {
 			e->index = index;
 			e->scale = sib >> 6;
@@ -307,30 +273,34 @@ static __always_inline enum rl_emul_result decode_mem(struct rl_emul *e, unsigne
 	} else if (modrm < 0x40 && base == 5) {
 		e->rip_relative = rl_em_long(e);
 	}
-	if (modrm < 0x40 && base == 5)
-		return next_signed(e, pos, 4, &e->disp);
+	if (modrm < 0x40 && base == 5) {
+		e->disp = get_signed(code + pos, 4);
+		return pos + 4;
+	}
 	base |= (rex & 1) << 3;
 	e->base = base;
 	if ((base & 0xe) == 4 && !e->seg_override)	/* SP or BP */
 		e->ea_seg = RL_SEG_SS;
-	if (modrm >= 0x40)
-		return next_signed(e, pos, modrm < 0x80 ? 1 : 4, &e->disp);
-	return RL_EMUL_OK;
+	if (modrm < 0x40)
+		return pos;
+	size = modrm < 0x80 ? 1 : 4;
+	e->disp = get_signed(code + pos, size);
+	return pos + size;
 }
 
-static noinline enum rl_emul_result decode_imm(struct rl_emul *e, u32 flags)
+static noinline unsigned int decode_imm(struct rl_emul *e, const u8 *code)
 {
-	unsigned int pos = e->insn_len, size = e->size < 4 ? e->size : 4;
-	enum rl_emul_result r;
+	unsigned int imm = e->flags & OP_IMM, size = e->size < 4 ? e->size : 4;
 
-	if ((flags & OP_IMM) == IMM_MOFFS) {
+	if (imm == IMM_MOFFS) {
 		e->mod = 0;
-		r = next_signed(e, &pos, e->adsize, &e->disp);
-	} else {
-		r = next_signed(e, &pos, (flags & OP_IMM) == IMM_B ? 1 : size, &e->imm);
+		e->disp = get_signed(code, e->adsize);
+		return e->adsize;
 	}
-	e->insn_len = pos;
-	return r;
+	if (imm == IMM_B)
+		size = 1;
+	e->imm = get_signed(code, size);
+	return size;
 }
 
 /* A legacy prefix; REX is the decoder's. */
@@ -391,11 +361,14 @@ static __always_inline void finish_address(struct rl_emul *e)
 	}
 }
 
-static __always_inline enum rl_emul_result decode(struct rl_emul *e)
+/*
+ * Decode what is in e->insn. What lies behind e->fetched is anything: when e->insn_len gets there,
+ * nothing counts but that more bytes are needed. No encoding gets to the end of e->insn.
+ */
+static enum rl_emul_result decode_bytes(struct rl_emul *e)
 {
 	unsigned int pos = 0, rex = 0, mode = e->mode;
 	const struct rl_opcode *op;
-	enum rl_emul_result r;
 	u8 b, modrm, size;
 	u32 flags;
 
@@ -413,43 +386,38 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 	e->adsize = default_adsize[mode];
 
 	for (;;) {
-		r = next_byte(e, &pos, &b);
-		if (r)
-			return r;
+		b = e->insn[pos++];
 		op = &opcodes[b];
 		flags = op->flags;
 		if (likely(!(flags & OP_PREFIX)))
 			break;
-		if ((b & 0xf0) == 0x40) {
-			if (mode != RL_MODE_LONG64)
-				break;
-			rex = b;
-			continue;
-		}
 		if (b == 0x0f) {
-			r = next_byte(e, &pos, &b);
-			if (r)
-				return r;
+			b = e->insn[pos++];
 			op = &opcodes_0f[b];
 			if (unlikely(b == 0x38)) {
-				r = next_byte(e, &pos, &b);
-				if (r)
-					return r;
+				b = e->insn[pos++];
 				op = opcode_0f38(e, b);
 			}
 			flags = op->flags;
 			break;
 		}
-		rex = 0;	/* only the one right before the opcode counts */
-		decode_prefix(e, b);
+		e->insn_len = pos + 1;
+		if (unlikely(pos >= RL_INSN_MAX))
+			return RL_EMUL_UNHANDLED;
+		if ((b & 0xf0) == 0x40) {
+			if (mode != RL_MODE_LONG64)
+				return RL_EMUL_UNHANDLED;
+			rex = b;
+		} else {
+			rex = 0;	/* only the one right before the opcode counts */
+			decode_prefix(e, b);
+		}
 	}
 	e->opcode = b;
 	e->rex = rex;
 
 	if (flags & OP_MODRM) {
-		r = next_byte(e, &pos, &modrm);
-		if (r)
-			return r;
+		modrm = e->insn[pos++];
 		if (unlikely(flags & OP_REGS))
 			modrm |= 0xc0;
 		e->reg = modrm >> 3 & 7;
@@ -464,15 +432,11 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 		}
 		if (modrm < 0xc0) {
 			e->mod = modrm >> 6;
-			r = e->adsize == 2 ? decode_mem16(e, &pos) :
-				decode_mem(e, &pos, modrm, rex);
-			if (r)
-				return r;
+			pos += e->adsize == 2 ? decode_mem16(e, e->insn + pos) :
+						decode_mem(e, e->insn + pos, modrm, rex);
 		}
 	}
 	e->exec = op->exec;
-	if (unlikely(!e->exec))
-		return RL_EMUL_UNHANDLED;
 	e->flags = flags;
 
 	size = default_opsize[mode];
@@ -484,12 +448,11 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
 	e->opsize = size;
 	e->size = flags & OP_BYTE ? 1 : size;
 
+	if (flags & OP_IMM)
+		pos += decode_imm(e, e->insn + pos);
 	e->insn_len = pos;
-	if (flags & OP_IMM) {
-		r = decode_imm(e, flags);
-		if (r)
-			return r;
-	}
+	if (unlikely(!e->exec))
+		return RL_EMUL_UNHANDLED;
 	finish_address(e);
 	return RL_EMUL_OK;
 }
@@ -506,7 +469,16 @@ static __always_inline enum rl_emul_result decode(struct rl_emul *e)
  */
 enum rl_emul_result rl_emul_decode(struct rl_emul *e)
 {
-	return decode(e);
+	enum rl_emul_result r, more;
+
+	for (;;) {
+		r = decode_bytes(e);
+		if (likely(e->insn_len <= e->fetched))
+			return r;
+		more = fetch_more(e);
+		if (more)
+			return more;
+	}
 }
 
 /* What the encoding and the privilege level forbid; rare opcodes and every LOCK come here. */
@@ -581,7 +553,7 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	e->stop = false;
 	e->shadow = 0;
 	e->single_step = e->rflags & X86_EFLAGS_TF;
-	r = decode(e);
+	r = rl_emul_decode(e);
 	if (r)
 		return r;
 	flags = e->flags;
@@ -613,7 +585,7 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 /* Only a MOV from a register or an immediate to memory will do. */
 static noinline enum rl_emul_result decode_store(struct rl_emul *e)
 {
-	enum rl_emul_result r = decode(e);
+	enum rl_emul_result r = rl_emul_decode(e);
 
 	if (r)
 		return r;

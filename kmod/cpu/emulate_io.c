@@ -61,19 +61,6 @@ static u64 string_count(const struct rl_emul *e)
 	return e->rep ? rl_em_reg(e, REG_CX, e->adsize) : 1;
 }
 
-/* @n items are done. With some left, RIP stays here. */
-static void string_done(struct rl_emul *e, unsigned int n)
-{
-	u64 left;
-
-	if (!e->rep)
-		return;
-	left = string_count(e) - n;
-	rl_em_set_reg(e, REG_CX, e->adsize, left);
-	if (left)
-		e->next_rip = e->rip;
-}
-
 /* One iteration. *@more is cleared when the condition of REPE or REPNE ends the repetition. */
 static enum rl_emul_result string_item(struct rl_emul *e, bool *more)
 {
@@ -155,52 +142,38 @@ static enum rl_emul_result io_batch(struct rl_emul *e, unsigned int seg, unsigne
 	return RL_EMUL_OK;
 }
 
-enum rl_emul_result rl_em_ins(struct rl_emul *e)
+/* 6C and 6D INS, 6E and 6F OUTS */
+enum rl_emul_result rl_em_ins_outs(struct rl_emul *e)
 {
-	unsigned int size = io_size(e), n;
+	bool in = !(e->opcode & 2);
+	unsigned int size = io_size(e), reg = in ? REG_DI : REG_SI, n;
+	unsigned int access = in ? RL_EMUL_WRITE : RL_EMUL_READ;
+	u64 linear, left = string_count(e);
 	u16 port = e->regs[REG_DX];
 	enum rl_emul_result r;
-	u64 linear;
 
 	r = check_port(e, port, size);
-	if (r || !string_count(e))
+	if (r || !left)
 		return r;
-	r = io_batch(e, RL_SEG_ES, REG_DI, RL_EMUL_WRITE, &n, &linear);
+	r = io_batch(e, in ? RL_SEG_ES : e->ea_seg, reg, access, &n, &linear);
+	if (!in && !r)
+		r = e->ops->read(e, linear, e->io_page, n * size, access);
 	/* A port may change by being read: see first that the data can be stored. */
+	if (in && !r)
+		r = e->ops->read(e, linear, NULL, 0, access);
+	if (in && !r)
+		r = e->ops->read(e, linear + n * size - 1, NULL, 0, access);
 	if (!r)
-		r = e->ops->read(e, linear, NULL, 0, RL_EMUL_WRITE);
-	if (!r)
-		r = e->ops->read(e, linear + n * size - 1, NULL, 0, RL_EMUL_WRITE);
-	if (!r)
-		r = e->ops->in(e, port, size, n);
-	if (!r)
-		r = e->ops->write(e, linear, e->io_page, n * size, RL_EMUL_WRITE);
+		r = e->ops->pio(e, port, size, n, in);
+	if (in && !r)
+		r = e->ops->write(e, linear, e->io_page, n * size, access);
 	if (r)
 		return r;
-	advance(e, REG_DI, size, n);
-	string_done(e, n);
-	return RL_EMUL_OK;
-}
-
-enum rl_emul_result rl_em_outs(struct rl_emul *e)
-{
-	unsigned int size = io_size(e), n;
-	u16 port = e->regs[REG_DX];
-	enum rl_emul_result r;
-	u64 linear;
-
-	r = check_port(e, port, size);
-	if (r || !string_count(e))
-		return r;
-	r = io_batch(e, e->ea_seg, REG_SI, RL_EMUL_READ, &n, &linear);
-	if (!r)
-		r = e->ops->read(e, linear, e->io_page, n * size, RL_EMUL_READ);
-	if (!r)
-		r = e->ops->out(e, port, size, n);
-	if (r)
-		return r;
-	advance(e, REG_SI, size, n);
-	string_done(e, n);
+	advance(e, reg, size, n);
+	if (e->rep)
+		rl_em_set_reg(e, REG_CX, e->adsize, left - n);
+	if (left > n)
+		e->next_rip = e->rip;
 	return RL_EMUL_OK;
 }
 

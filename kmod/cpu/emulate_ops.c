@@ -70,7 +70,6 @@ u64 rl_em_alu_op(unsigned int op, u64 dst, u64 src, u64 count, unsigned int size
 	CASE(ALU_RCL, SIZES("rcl", CL_D));
 	CASE(ALU_RCR, SIZES("rcr", CL_D));
 	CASE(ALU_SHL, SIZES("shl", CL_D));
-	CASE(ALU_SAL, SIZES("shl", CL_D));
 	CASE(ALU_SHR, SIZES("shr", CL_D));
 	CASE(ALU_SAR, SIZES("sar", CL_D));
 	CASE(ALU_SHLD, WORDS("shld", CL_S_D));
@@ -89,13 +88,20 @@ u64 rl_em_alu_op(unsigned int op, u64 dst, u64 src, u64 count, unsigned int size
 	return d;
 }
 
-/* Operate, store the result in operand 1 and only then the flags. */
-static enum rl_emul_result operate(struct rl_emul *e, unsigned int op, u64 dst, u64 src, u64 count)
+/* The opcode's operation; its result goes to operand 1, and only then come the flags. */
+enum rl_emul_result rl_em_alu(struct rl_emul *e)
 {
+	unsigned int op = e->flags / OP_ALU(1);
+	u64 dst = e->dst, count = e->src, fl = e->rflags, val;
 	enum rl_emul_result r = RL_EMUL_OK;
-	u64 fl = e->rflags, val;
 
-	val = rl_em_alu_op(op, dst, src, count, e->size, &fl);
+	if (op == ALU_SHLD || op == ALU_SHRD)
+		count = e->opcode & 1 ? e->regs[REG_CX] : e->imm;
+	else if (op == ALU_IMUL && e->flags & OP_IMM)
+		dst = e->imm;
+	else if ((op == ALU_BSF || op == ALU_BSR) && e->rep == 0xf3)
+		op += ALU_TZCNT - ALU_BSF;	/* which CPUs without them take for the former */
+	val = rl_em_alu_op(op, dst, e->src, count, e->size, &fl);
 	if (!(e->flags & OP_RO))
 		r = rl_em_store(e, val);
 	if (!r)
@@ -103,53 +109,9 @@ static enum rl_emul_result operate(struct rl_emul *e, unsigned int op, u64 dst, 
 	return r;
 }
 
-/* 00 to 3B, and group 1 */
-enum rl_emul_result rl_em_alu(struct rl_emul *e)
+enum rl_emul_result rl_em_not(struct rl_emul *e)
 {
-	return operate(e, (e->opcode < 0x40 ? e->opcode >> 3 : e->reg) & 7, e->dst, e->src, 0);
-}
-
-enum rl_emul_result rl_em_test(struct rl_emul *e)
-{
-	return operate(e, ALU_TEST, e->dst, e->src, 0);
-}
-
-/* FE and FF: INC and DEC */
-enum rl_emul_result rl_em_incdec(struct rl_emul *e)
-{
-	return operate(e, ALU_INC + (e->reg & 1), e->dst, 0, 0);
-}
-
-/* Group 2: ROL ROR RCL RCR SHL SHR SHL SAR by e->src */
-enum rl_emul_result rl_em_shift(struct rl_emul *e)
-{
-	return operate(e, ALU_ROL + (e->reg & 7), e->dst, 0, e->src);
-}
-
-/* SHLD and, with bit 3 of the opcode, SHRD; by CL with the odd opcodes */
-enum rl_emul_result rl_em_shld(struct rl_emul *e)
-{
-	return operate(e, e->opcode & 8 ? ALU_SHRD : ALU_SHLD, e->dst, e->src,
-		       e->opcode & 1 ? e->regs[REG_CX] : e->imm);
-}
-
-/* BT BTS BTR BTC with a register or an immediate; with a register, memory is a string of bits. */
-enum rl_emul_result rl_em_bt(struct rl_emul *e)
-{
-	return operate(e, ALU_BT + ((e->opcode == 0xba ? e->reg : e->opcode >> 3) & 3), e->dst,
-		       e->src, 0);
-}
-
-/* BSF and BSR; with F3, TZCNT and LZCNT, which CPUs without them take for the former */
-enum rl_emul_result rl_em_bsx(struct rl_emul *e)
-{
-	return operate(e, (e->rep == 0xf3 ? ALU_TZCNT : ALU_BSF) + (e->opcode & 1), e->dst,
-		       e->src, 0);
-}
-
-enum rl_emul_result rl_em_imul(struct rl_emul *e)
-{
-	return operate(e, ALU_IMUL, e->flags & OP_IMM ? e->imm : e->dst, e->src, 0);
+	return rl_em_store(e, ~e->dst);
 }
 
 /* Not the instruction itself: a guest that rewrites code behind the CPU's back could run it here. */
@@ -182,18 +144,14 @@ static bool quotient_fits(const struct rl_emul *e, unsigned __int128 n, bool is_
 	return n < (d << (bits - 1)) + (negative ? d : 0);
 }
 
-/* F6 and F7 /2 NOT, /3 NEG, /4 MUL, /5 IMUL, /6 DIV, /7 IDIV: the latter on AX or DX:AX by size */
-enum rl_emul_result rl_em_group3(struct rl_emul *e)
+/* F6 and F7 /4 MUL, /5 IMUL, /6 DIV, /7 IDIV: AX or DX:AX by size */
+enum rl_emul_result rl_em_muldiv(struct rl_emul *e)
 {
 	unsigned int size = e->size, op = e->reg & 7;
 	u64 a = rl_em_reg(e, REG_AX, size == 1 ? 2 : size), hi = rl_em_reg(e, REG_DX, size);
 	u64 d = e->dst, s = 0, count = 0, fl = HOST_FLAGS(e->rflags);
 	unsigned __int128 n = a;
 
-	if (op == 2)
-		return rl_em_store(e, ~e->dst);
-	if (op == 3)
-		return operate(e, ALU_NEG, e->dst, 0, 0);
 	if (size > 1)
 		n |= (unsigned __int128)hi << (8 * size);
 	if (op >= 6 && !quotient_fits(e, n, op == 7))
@@ -217,7 +175,7 @@ enum rl_emul_result rl_em_xadd(struct rl_emul *e)
 
 	if (e->mod == 3)	/* first: with one register twice, the sum stays */
 		rl_em_set_reg(e, e->reg, e->size, e->dst);
-	r = operate(e, ALU_ADD, e->dst, e->src, 0);
+	r = rl_em_alu(e);
 	if (!r && e->mod != 3)
 		rl_em_set_reg(e, e->reg, e->size, e->dst);
 	return r;
@@ -321,11 +279,6 @@ enum rl_emul_result rl_em_movsx(struct rl_emul *e)
 enum rl_emul_result rl_em_movbe(struct rl_emul *e)
 {
 	return rl_em_store(e, __builtin_bswap64(e->src) >> (64 - 8 * e->size));
-}
-
-enum rl_emul_result rl_em_movnti(struct rl_emul *e)
-{
-	return e->opsize_prefix || e->rep ? rl_em_ud(e) : rl_em_store(e, e->src);
 }
 
 enum rl_emul_result rl_em_xchg(struct rl_emul *e)

@@ -60,14 +60,14 @@ struct rl_opcode {
 #define OP_REGS		BIT(24)	/* ModRM.rm is a register whatever ModRM.mod says (MOV CR) */
 #define OP_MEM		BIT(25)	/* with a register in ModRM.rm it is another instruction, or none */
 #define OP_BITS		BIT(26)	/* operand 2 is a bit offset, maybe outside memory operand 1 */
+#define OP_ALU(op)	((u32)(op) << 27)	/* what rl_em_alu() does */
 
 /* Handlers: they execute e and commit all but RIP, which the caller takes from e->next_rip. */
-rl_em_fn rl_em_alu, rl_em_bsx, rl_em_bt, rl_em_clts, rl_em_cmov, rl_em_cmpxchg, rl_em_cmpxchg8b,
-	rl_em_group3, rl_em_imul, rl_em_incdec, rl_em_ins, rl_em_jump_rm, rl_em_lds, rl_em_lmsw,
-	rl_em_mov, rl_em_mov_cr, rl_em_mov_dr, rl_em_mov_from_seg, rl_em_mov_to_seg, rl_em_movbe,
-	rl_em_movnti, rl_em_movsx, rl_em_nop, rl_em_outs, rl_em_pop, rl_em_popcnt, rl_em_push,
-	rl_em_setcc, rl_em_shift, rl_em_shld, rl_em_smsw, rl_em_sse_mov, rl_em_string, rl_em_test,
-	rl_em_unhandled, rl_em_xadd, rl_em_xchg, rl_em_xlat;
+rl_em_fn rl_em_alu, rl_em_clts, rl_em_cmov, rl_em_cmpxchg, rl_em_cmpxchg8b, rl_em_ins_outs,
+	rl_em_jump_rm, rl_em_lds, rl_em_lmsw, rl_em_mov, rl_em_mov_cr, rl_em_mov_dr,
+	rl_em_mov_from_seg, rl_em_mov_to_seg, rl_em_movbe, rl_em_movsx, rl_em_muldiv, rl_em_nop,
+	rl_em_not, rl_em_pop, rl_em_popcnt, rl_em_push, rl_em_setcc, rl_em_smsw,
+	rl_em_sse_mov, rl_em_string, rl_em_unhandled, rl_em_xadd, rl_em_xchg, rl_em_xlat;
 
 enum { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI };
 
@@ -80,12 +80,11 @@ enum {
 	VEC_DE = 0, VEC_UD = 6, VEC_NM = 7, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13,
 };
 
-/* What rl_em_alu_op() does. The first 16 and the four of BT are numbered as they are encoded. */
+/* What rl_em_alu_op() does */
 enum {
-	ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP,
-	ALU_ROL, ALU_ROR, ALU_RCL, ALU_RCR, ALU_SHL, ALU_SHR, ALU_SAL, ALU_SAR,
-	ALU_BT, ALU_BTS, ALU_BTR, ALU_BTC,
-	ALU_TEST, ALU_NEG, ALU_INC, ALU_DEC, ALU_SHLD, ALU_SHRD,
+	ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST,
+	ALU_NEG, ALU_INC, ALU_DEC, ALU_ROL, ALU_ROR, ALU_RCL, ALU_RCR, ALU_SHL, ALU_SHR, ALU_SAR,
+	ALU_SHLD, ALU_SHRD, ALU_BT, ALU_BTS, ALU_BTR, ALU_BTC,
 	ALU_BSF, ALU_BSR, ALU_TZCNT, ALU_LZCNT, ALU_IMUL,
 };
 

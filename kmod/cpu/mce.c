@@ -21,11 +21,6 @@
 
 enum { MCI_CTL, MCI_STATUS, MCI_ADDR, MCI_MISC, NR_MCI };
 
-u64 rl_mce_cap_supported(void)
-{
-	return MCG_CTL_P | MCG_SER_P;
-}
-
 int rl_msr_create(struct rl_vcpu *vcpu)
 {
 	vcpu->mce_banks = kcalloc(RL_MAX_MCE_BANKS * NR_MCI, sizeof(u64), GFP_KERNEL_ACCOUNT);
@@ -49,7 +44,7 @@ int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap)
 	u32 banks = mcg_cap & MCG_BANKCNT_MASK, i;
 
 	if (!banks || banks > RL_MAX_MCE_BANKS ||
-	    mcg_cap & ~(rl_mce_cap_supported() | MCG_BANKCNT_MASK | MCG_EXT_CNT_MASK))
+	    mcg_cap & ~((u64)RL_MCE_CAPS | MCG_BANKCNT_MASK | MCG_EXT_CNT_MASK))
 		return -EINVAL;
 	vcpu->mcg_cap = mcg_cap;
 	if (mcg_cap & MCG_CTL_P)
@@ -59,19 +54,11 @@ int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap)
 	return 0;
 }
 
-/* An error while one is being handled, or with machine checks off, shuts the CPU down. */
-static void uncorrected(struct rl_vcpu *vcpu, u64 *bank, const struct kvm_x86_mce *mce)
+static void log_error(u64 *bank, const struct kvm_x86_mce *mce)
 {
-	if (vcpu->mcg_status & MCG_STATUS_MCIP || !(rl_cr4_read(vcpu) & X86_CR4_MCE)) {
-		vcpu->pending_exit = KVM_EXIT_SHUTDOWN;
-		rl_request(vcpu, RL_REQ_EXIT_USER);
-		return;
-	}
-	vcpu->mcg_status = mce->mcg_status;
 	bank[MCI_ADDR] = mce->addr;
 	bank[MCI_MISC] = mce->misc;
 	bank[MCI_STATUS] = mce->status | (bank[MCI_STATUS] & MCI_STATUS_VAL ? MCI_STATUS_OVER : 0);
-	rl_queue_exception(vcpu, X86_TRAP_MC);
 }
 
 /**
@@ -84,26 +71,49 @@ static void uncorrected(struct rl_vcpu *vcpu, u64 *bank, const struct kvm_x86_mc
  */
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce)
 {
-	bool uc = mce->status & MCI_STATUS_UC;
+	const u64 uncorrected = MCI_STATUS_VAL | MCI_STATUS_UC;
 	u64 *bank;
 
 	if (mce->bank >= nr_banks(vcpu) || !(mce->status & MCI_STATUS_VAL))
 		return -EINVAL;
 	bank = vcpu->mce_banks + array_index_nospec(mce->bank, RL_MAX_MCE_BANKS) * NR_MCI;
 
-	if (uc) {
-		/* Reporting is off for all banks, or for this one. */
-		if ((vcpu->mcg_cap & MCG_CTL_P && vcpu->mcg_ctl != ~0ull) || bank[MCI_CTL] != ~0ull)
-			return 0;
-		uncorrected(vcpu, bank, mce);
-	} else if (!(bank[MCI_STATUS] & MCI_STATUS_VAL) || !(bank[MCI_STATUS] & MCI_STATUS_UC)) {
-		bank[MCI_ADDR] = mce->addr;
-		bank[MCI_MISC] = mce->misc;
-		bank[MCI_STATUS] = mce->status |
-				   (bank[MCI_STATUS] & MCI_STATUS_VAL ? MCI_STATUS_OVER : 0);
-	} else {
-		bank[MCI_STATUS] |= MCI_STATUS_OVER;
+	if (!(mce->status & MCI_STATUS_UC)) {
+		if ((bank[MCI_STATUS] & uncorrected) == uncorrected)
+			bank[MCI_STATUS] |= MCI_STATUS_OVER;
+		else
+			log_error(bank, mce);
+		return 0;
 	}
+	/* Reporting is off for all banks, or for this one. */
+	if ((vcpu->mcg_cap & MCG_CTL_P && vcpu->mcg_ctl != ~0ull) || bank[MCI_CTL] != ~0ull)
+		return 0;
+	/* An error while one is being handled, or with machine checks off, shuts the CPU down. */
+	if (vcpu->mcg_status & MCG_STATUS_MCIP || !(rl_cr4_read(vcpu) & X86_CR4_MCE)) {
+		vcpu->pending_exit = KVM_EXIT_SHUTDOWN;
+		rl_request(vcpu, RL_REQ_EXIT_USER);
+		return 0;
+	}
+	vcpu->mcg_status = mce->mcg_status;
+	log_error(bank, mce);
+	rl_queue_exception(vcpu, X86_TRAP_MC);
+	return 0;
+}
+
+int rl_get_mcg_ctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	m->data = vcpu->mcg_ctl;
+	return !(vcpu->mcg_cap & MCG_CTL_P) && !m->host;
+}
+
+/* All or nothing. User space may restore the 0 of a CPU without the register. */
+int rl_set_mcg_ctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	if (m->data && m->data != ~0ull)
+		return 1;
+	if (!(vcpu->mcg_cap & MCG_CTL_P) && (m->data || !m->host))
+		return 1;
+	vcpu->mcg_ctl = m->data;
 	return 0;
 }
 
@@ -117,58 +127,31 @@ static u64 *bank_word(struct rl_vcpu *vcpu, u32 index)
 	return &vcpu->mce_banks[array_index_nospec(word, RL_MAX_MCE_BANKS * NR_MCI)];
 }
 
-int rl_mce_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
+int rl_get_mc_bank(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	u64 *word;
+	u64 *word = bank_word(vcpu, m->index);
 
-	switch (index) {
-	case MSR_IA32_MCG_CAP:
-		*data = vcpu->mcg_cap;
-		return 0;
-	case MSR_IA32_MCG_STATUS:
-		*data = vcpu->mcg_status;
-		return 0;
-	case MSR_IA32_MCG_CTL:
-		*data = vcpu->mcg_ctl;
-		return !(vcpu->mcg_cap & MCG_CTL_P) && !host;
-	default:
-		word = bank_word(vcpu, index);
-		if (!word)
-			return 1;
-		*data = *word;
-		return 0;
-	}
+	if (word)
+		m->data = *word;
+	return !word;
 }
 
-int rl_mce_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
+int rl_set_mc_bank(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	u64 *word;
+	u64 *word = bank_word(vcpu, m->index);
 
-	switch (index) {
-	case MSR_IA32_MCG_STATUS:
-		vcpu->mcg_status = data;
-		return 0;
-	case MSR_IA32_MCG_CTL:
-		if (!(vcpu->mcg_cap & MCG_CTL_P) && (data || !host))
-			return 1;
-		if (data && data != ~0ull)
-			return 1;
-		vcpu->mcg_ctl = data;
-		return 0;
-	}
-	word = bank_word(vcpu, index);
 	if (!word)
 		return 1;
 	/*
 	 * Controls are all or nothing. Linux clears bit 10 of bank 4 on the K8
 	 * against an erratum, others clear bit 0 of bank 1.
 	 */
-	if (index % NR_MCI == MCI_CTL && data && (data | BIT(10) | BIT(0)) != ~0ull)
+	if (m->index % NR_MCI == MCI_CTL && m->data && (m->data | BIT(10) | BIT(0)) != ~0ull)
 		return 1;
 	/* A guest clears its status; to write one AMD has a switch. */
-	if (index % NR_MCI == MCI_STATUS && data && !host &&
+	if (m->index % NR_MCI == MCI_STATUS && m->data && !m->host &&
 	    !(vcpu->guest_amd && vcpu->hwcr & HWCR_MCSTATUS_WRITE))
 		return 1;
-	*word = data;
+	*word = m->data;
 	return 0;
 }

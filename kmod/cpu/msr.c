@@ -31,24 +31,15 @@
 
 #define SAVE	BIT(0)		/* in KVM_GET_MSR_INDEX_LIST */
 #define CANON	BIT(1)		/* an address: #GP unless canonical */
+#define NEEDED	BIT(3)		/* only for guests that have the row's feature */
 #define CANON_FIX BIT(2)	/* an address: made canonical, as AMD ignores the upper bits */
 
-/* One access: @data is what is written, or what a read finds. */
-struct msr_op {
-	const struct msr_row *row;
-	u32 index;
-	bool host;		/* KVM_GET/SET_MSRS rather than the guest */
-	u64 data;
-};
-
-/* 0, or 1 for #GP */
-typedef int (*msr_fn)(struct rl_vcpu *vcpu, struct msr_op *m);
-
-struct msr_row {
+struct rl_msr_row {
 	u32 first, last;
-	msr_fn get, set;	/* NULL: #GP */
+	rl_msr_fn *get, *set;	/* NULL: #GP */
 	u16 offset;		/* of the u64 in struct rl_vcpu */
 	u16 feature;		/* that must be offered, 0: none */
+	u8 pv;			/* KVM_FEATURE_* that the guest must have, plus 1; 0: none */
 	u8 flags;
 	u64 value;		/* of a constant */
 };
@@ -56,55 +47,55 @@ struct msr_row {
 static u64 host_microcode __ro_after_init, host_arch_caps __ro_after_init,
 	   host_de_cfg __ro_after_init;
 
-static u64 *field(struct rl_vcpu *vcpu, const struct msr_op *m)
+static u64 *field(struct rl_vcpu *vcpu, const struct rl_msr_op *m)
 {
 	return (u64 *)((void *)vcpu + m->row->offset) + (m->index - m->row->first);
 }
 
-static int get_field(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_field(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data = *field(vcpu, m);
 	return 0;
 }
 
-static int set_field(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_field(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	*field(vcpu, m) = m->data;
 	return 0;
 }
 
-static int set_field_host(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_field_host(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return m->host ? set_field(vcpu, m) : 1;
 }
 
-static int get_platform_info(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_platform_info(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return m->host || vcpu->vm->platform_info ? get_field(vcpu, m) : 1;
 }
 
-static int get_value(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_value(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data = m->row->value;
 	return 0;
 }
 
-static int set_ignore(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_ignore(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return 0;
 }
 
-static int set_same(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_same(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return m->data != m->row->value && !(m->host && !m->data);
 }
 
-static int get_backend(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_backend(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_ops->get_msr(vcpu, m->index, &m->data);
 }
 
-static int set_backend(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_backend(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	int unused = 64 - rl_vaddr_bits(vcpu);
 
@@ -133,64 +124,24 @@ bool rl_pv_has(struct rl_vcpu *vcpu, u32 bit)
 	return e && e->eax & BIT(bit);
 }
 
-static bool clock_hidden(struct rl_vcpu *vcpu, u32 index)
-{
-	switch (index) {
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_SYSTEM_TIME:
-		return !rl_pv_has(vcpu, KVM_FEATURE_CLOCKSOURCE);
-	case MSR_KVM_WALL_CLOCK_NEW:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		return !rl_pv_has(vcpu, KVM_FEATURE_CLOCKSOURCE2);
-	case MSR_KVM_STEAL_TIME:
-		return !rl_pv_has(vcpu, KVM_FEATURE_STEAL_TIME);
-	default:
-		return false;
-	}
-}
-
-static int get_clock(struct rl_vcpu *vcpu, struct msr_op *m)
-{
-	if (clock_hidden(vcpu, m->index))
-		return 1;
-	return rl_clock_get_msr(vcpu, m->index, &m->data, m->host);
-}
-
-static int set_clock(struct rl_vcpu *vcpu, struct msr_op *m)
-{
-	if (clock_hidden(vcpu, m->index))
-		return 1;
-	return rl_clock_set_msr(vcpu, m->index, m->data, m->host);
-}
-
-static int get_mce(struct rl_vcpu *vcpu, struct msr_op *m)
-{
-	return rl_mce_get_msr(vcpu, m->index, &m->data, m->host);
-}
-
-static int set_mce(struct rl_vcpu *vcpu, struct msr_op *m)
-{
-	return rl_mce_set_msr(vcpu, m->index, m->data, m->host);
-}
-
-static int get_apic_base(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_apic_base(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data = vcpu->apic_base;
 	return 0;
 }
 
-static int set_apic_base(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_apic_base(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_lapic_set_base(vcpu, m->data, m->host);
 }
 
-static int set_efer(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_efer(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_set_efer(vcpu, m->data, m->host);
 }
 
 /* The deadline may be read and set without an APIC that would use it. */
-static int get_apic(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_apic(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	if (vcpu->lapic)
 		return rl_lapic_get_msr(vcpu, m->index, &m->data);
@@ -198,7 +149,7 @@ static int get_apic(struct rl_vcpu *vcpu, struct msr_op *m)
 	return m->index != MSR_IA32_TSC_DEADLINE;
 }
 
-static int set_apic(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_apic(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	if (vcpu->lapic)
 		return rl_lapic_set_msr(vcpu, m->index, m->data);
@@ -217,7 +168,7 @@ static bool types_valid(u64 word, int n, u32 known)
 #define MTRR_TYPES	(BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(6))	/* UC WC WT WP WB */
 #define PAT_TYPES	(MTRR_TYPES | BIT(7))				/* and UC- */
 
-static int set_pat(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_pat(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	if (!types_valid(m->data, 8, PAT_TYPES) || rl_ops->set_msr(vcpu, m->index, m->data))
 		return 1;
@@ -226,7 +177,7 @@ static int set_pat(struct rl_vcpu *vcpu, struct msr_op *m)
 }
 
 /* SDM Vol 3A, "MTRR Registers": reserved bits and types are #GP. */
-static int set_mtrr_var(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_mtrr_var(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	bool is_mask = m->index & 1;
 
@@ -236,18 +187,18 @@ static int set_mtrr_var(struct rl_vcpu *vcpu, struct msr_op *m)
 	return set_field(vcpu, m);
 }
 
-static int set_mtrr_fixed(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_mtrr_fixed(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return types_valid(m->data, 8, MTRR_TYPES) ? set_field(vcpu, m) : 1;
 }
 
-static int set_mtrr_def(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_mtrr_def(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return !(m->data & ~0xcffull) && types_valid(m->data, 1, MTRR_TYPES) ?
 	       set_field(vcpu, m) : 1;
 }
 
-static int set_misc_enable(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_misc_enable(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	const u64 fixed = MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL;
 	u64 changed = vcpu->misc_enable ^ m->data;
@@ -263,53 +214,46 @@ static int set_misc_enable(struct rl_vcpu *vcpu, struct msr_op *m)
 }
 
 /* IBPB: forget indirect branches of whatever ran before, here and now. */
-static int set_pred_cmd(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_pred_cmd(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	if (!boot_cpu_has(X86_FEATURE_IBPB) || m->data & ~(u64)PRED_CMD_IBPB ||
-	    (!m->host && !rl_guest_has(vcpu, X86_FEATURE_AMD_IBPB)))
+	if (!boot_cpu_has(X86_FEATURE_IBPB) || m->data & ~(u64)PRED_CMD_IBPB)
 		return 1;
 	if (m->data)
 		wrmsrl(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 	return 0;
 }
 
-static int get_arch_caps(struct rl_vcpu *vcpu, struct msr_op *m)
-{
-	m->data = vcpu->arch_capabilities;
-	return !m->host && !rl_guest_has(vcpu, X86_FEATURE_ARCH_CAPABILITIES);
-}
-
 /* A guest's microcode update is done before it begins: nothing to do, no error. */
-static int set_microcode(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_microcode(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return m->host ? set_field(vcpu, m) : 0;
 }
 
 /* Intel's FEATURE_CONTROL, locked with nothing enabled, as a BIOS without VT leaves it. */
-static int get_feat_ctl(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_feat_ctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data = m->row->value;
 	return vcpu->guest_amd && !m->host;
 }
 
-static int set_feat_ctl(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_feat_ctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return !m->host || m->data & ~m->row->value;
 }
 
 /* RDTSCP and RDPID read what is written here. */
-static bool has_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
+static bool has_tsc_aux(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return m->host || rl_guest_has(vcpu, X86_FEATURE_RDTSCP) ||
 	       rl_guest_has(vcpu, X86_FEATURE_RDPID);
 }
 
-static int get_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_tsc_aux(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return has_tsc_aux(vcpu, m) ? get_backend(vcpu, m) : 1;
 }
 
-static int set_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_tsc_aux(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	/* AMD keeps the lower half */
 	if (!has_tsc_aux(vcpu, m) || (m->data >> 32 && !vcpu->guest_amd))
@@ -318,58 +262,64 @@ static int set_tsc_aux(struct rl_vcpu *vcpu, struct msr_op *m)
 }
 
 /* Last-branch recording and BTF where the backend has them; off is always fine. */
-static int get_debugctl(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_debugctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	if (get_backend(vcpu, m))
 		m->data = 0;
 	return 0;
 }
 
-static int set_debugctl(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_debugctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_ops->set_msr(vcpu, m->index, m->data) && m->data;
 }
 
 /* AMD: flush filter, IGNNE and TLB cache switches are taken and forgotten. */
-static int set_hwcr(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_hwcr(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data &= ~(u64)(BIT(3) | BIT(6) | BIT(8));
 	return m->data & ~(u64)BIT(18) /* McStatusWrEn */ ? 1 : set_field(vcpu, m);
 }
 
 /* LFENCE serializes for as long as the host's does: no guest turns it off. */
-static int set_de_cfg(struct rl_vcpu *vcpu, struct msr_op *m)
+static int set_de_cfg(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	if (m->data & ~host_de_cfg || (!m->host && m->data != host_de_cfg))
 		return 1;
 	return set_field(vcpu, m);
 }
 
-static int get_osvw(struct rl_vcpu *vcpu, struct msr_op *m)
+static int get_osvw(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_guest_has(vcpu, X86_FEATURE_OSVW) ? get_field(vcpu, m) : 1;
 }
 
 #define OFF(member)	offsetof(struct rl_vcpu, member)
 #define ROW(a, b, g, s, ...)	{ .first = (a), .last = (b), .get = (g), .set = (s), ##__VA_ARGS__ }
+#define PV(name)	.pv = KVM_FEATURE_##name + 1
 #define ONE(a, g, s, ...)	ROW(a, a, g, s, ##__VA_ARGS__)
 /* Read as a constant; Linux reads these at boot and means no harm. */
 #define CONST(a, b, v)		ROW(a, b, get_value, NULL, .value = (v))
 /* As a constant, and writes go nowhere. */
 #define NOP(a, b)		ROW(a, b, get_value, set_ignore)
 
-static const struct msr_row rows[] = {
+static const struct rl_msr_row rows[] = {
 	CONST(MSR_IA32_P5_MC_ADDR, MSR_IA32_P5_MC_TYPE, 0),
-	ONE(MSR_IA32_TSC, get_clock, set_clock, .flags = SAVE),
-	ROW(MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, get_clock, set_clock, .flags = SAVE),
+	ONE(MSR_IA32_TSC, rl_get_tsc, rl_set_tsc, .flags = SAVE),
+	ONE(MSR_KVM_WALL_CLOCK, rl_get_wall_clock, rl_set_wall_clock, PV(CLOCKSOURCE),
+	    .flags = SAVE),
+	ONE(MSR_KVM_SYSTEM_TIME, get_field, rl_set_system_time, .offset = OFF(pv.system_time_msr),
+	    PV(CLOCKSOURCE), .flags = SAVE),
 	CONST(MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, 0),
 	ONE(MSR_IA32_APICBASE, get_apic_base, set_apic_base),
 	CONST(MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, 0),
 	ONE(MSR_SMI_COUNT, get_field, set_field_host, .offset = OFF(smi_count), .flags = SAVE),
 	ONE(MSR_IA32_FEAT_CTL, get_feat_ctl, set_feat_ctl, .value = FEAT_CTL_LOCKED,
 	    .flags = SAVE),
-	ONE(MSR_IA32_TSC_ADJUST, get_clock, set_clock, .flags = SAVE),
-	ONE(MSR_IA32_PRED_CMD, NULL, set_pred_cmd, .feature = X86_FEATURE_AMD_IBPB),
+	ONE(MSR_IA32_TSC_ADJUST, get_field, rl_set_tsc_adjust, .offset = OFF(tsc_adjust),
+	    .flags = SAVE),
+	ONE(MSR_IA32_PRED_CMD, NULL, set_pred_cmd, .feature = X86_FEATURE_AMD_IBPB,
+	    .flags = NEEDED),
 	ONE(MSR_IA32_UCODE_WRITE, NULL, set_ignore),
 	ONE(MSR_IA32_UCODE_REV, get_field, set_microcode, .offset = OFF(bios_sign),
 	    .flags = SAVE),
@@ -378,16 +328,17 @@ static const struct msr_row rows[] = {
 	ONE(MSR_PLATFORM_INFO, get_platform_info, set_field_host,
 	    .offset = OFF(platform_info), .flags = SAVE),
 	CONST(MSR_MTRRcap, MSR_MTRRcap, MTRR_CAP),
-	ONE(MSR_IA32_ARCH_CAPABILITIES, get_arch_caps, set_field_host,
+	ONE(MSR_IA32_ARCH_CAPABILITIES, get_field, set_field_host,
 	    .offset = OFF(arch_capabilities), .feature = X86_FEATURE_ARCH_CAPABILITIES,
-	    .flags = SAVE),
+	    .flags = SAVE | NEEDED),
 	ONE(MSR_MISC_FEATURES_ENABLES, get_field, set_same, .offset = OFF(misc_features),
 	    .flags = SAVE),
 	ONE(MSR_IA32_SYSENTER_CS, get_backend, set_backend, .flags = SAVE),
 	ROW(MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, get_backend, set_backend,
 	    .flags = SAVE | CANON_FIX),
-	ONE(MSR_IA32_MCG_CAP, get_mce, NULL),
-	ROW(MSR_IA32_MCG_STATUS, MSR_IA32_MCG_CTL, get_mce, set_mce, .flags = SAVE),
+	ONE(MSR_IA32_MCG_CAP, get_field, NULL, .offset = OFF(mcg_cap)),
+	ONE(MSR_IA32_MCG_STATUS, get_field, set_field, .offset = OFF(mcg_status), .flags = SAVE),
+	ONE(MSR_IA32_MCG_CTL, rl_get_mcg_ctl, rl_set_mcg_ctl, .flags = SAVE),
 	NOP(MSR_P6_EVNTSEL0, MSR_P6_EVNTSEL1),
 	CONST(MSR_IA32_PERF_STATUS, MSR_IA32_PERF_STATUS, 1000 | 4ull << 40),
 	NOP(MSR_IA32_PERF_CTL, MSR_IA32_PERF_CTL),
@@ -404,7 +355,7 @@ static const struct msr_row rows[] = {
 	    .offset = OFF(mtrr_fixed[3])),
 	ONE(MSR_IA32_CR_PAT, get_field, set_pat, .offset = OFF(pat), .flags = SAVE),
 	ONE(MSR_MTRRdefType, get_field, set_mtrr_def, .offset = OFF(mtrr_def_type)),
-	ROW(MSR_IA32_MC0_CTL, MSR_IA32_MCx_CTL(32) - 1, get_mce, set_mce),
+	ROW(MSR_IA32_MC0_CTL, MSR_IA32_MCx_CTL(32) - 1, rl_get_mc_bank, rl_set_mc_bank),
 	/* No RAPL domain ever uses energy. */
 	CONST(MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, 0),
 	CONST(MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS, 0),
@@ -413,9 +364,12 @@ static const struct msr_row rows[] = {
 	CONST(MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, 0),
 	ONE(MSR_IA32_TSC_DEADLINE, get_apic, set_apic, .flags = SAVE),
 	ROW(APIC_BASE_MSR, APIC_BASE_MSR + 0xff, get_apic, set_apic),
-	ROW(MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, get_clock, set_clock,
+	ONE(MSR_KVM_WALL_CLOCK_NEW, rl_get_wall_clock, rl_set_wall_clock, PV(CLOCKSOURCE2),
 	    .flags = SAVE),
-	ONE(MSR_KVM_STEAL_TIME, get_clock, set_clock, .flags = SAVE),
+	ONE(MSR_KVM_SYSTEM_TIME_NEW, get_field, rl_set_system_time,
+	    .offset = OFF(pv.system_time_msr), PV(CLOCKSOURCE2), .flags = SAVE),
+	ONE(MSR_KVM_STEAL_TIME, get_field, rl_set_steal_time, .offset = OFF(pv.steal_msr),
+	    PV(STEAL_TIME), .flags = SAVE),
 	ONE(MSR_EFER, get_field, set_efer, .offset = OFF(efer)),
 	ONE(MSR_STAR, get_backend, set_backend, .flags = SAVE),
 	ROW(MSR_LSTAR, MSR_CSTAR, get_backend, set_backend, .flags = SAVE | CANON),
@@ -443,7 +397,7 @@ static const struct msr_row rows[] = {
 
 static_assert(OFF(osvw_status) == OFF(osvw_len) + sizeof(u64));
 
-static const struct msr_row *find_row(u32 index)
+static const struct rl_msr_row *find_row(u32 index)
 {
 	u32 lo = 0, hi = ARRAY_SIZE(rows);
 
@@ -456,6 +410,26 @@ static const struct msr_row *find_row(u32 index)
 			hi = mid;
 	}
 	return lo < ARRAY_SIZE(rows) && index >= rows[lo].first ? &rows[lo] : NULL;
+}
+
+static bool hidden(struct rl_vcpu *vcpu, const struct rl_msr_op *m)
+{
+	const struct rl_msr_row *row = m->row;
+
+	return (row->pv && !rl_pv_has(vcpu, row->pv - 1)) ||
+	       (row->flags & NEEDED && !m->host && !rl_guest_has(vcpu, row->feature));
+}
+
+static noinline int get_row(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
+{
+	struct rl_msr_op m = { .index = index, .host = host, .row = find_row(index) };
+
+	if (!m.row)
+		return rl_ops->get_msr(vcpu, index, data) ? RL_MSR_UNKNOWN : 0;
+	if (!m.row->get || hidden(vcpu, &m) || m.row->get(vcpu, &m))
+		return 1;
+	*data = m.data;
+	return 0;
 }
 
 /**
@@ -471,8 +445,6 @@ static const struct msr_row *find_row(u32 index)
  */
 int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 {
-	struct msr_op m = { .index = index, .host = host };
-
 	/* What guests read all the time, before the search. */
 	if (index == MSR_IA32_APICBASE) {
 		*data = vcpu->apic_base;
@@ -480,14 +452,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 	}
 	if (index - APIC_BASE_MSR < 0x100 && vcpu->lapic)
 		return rl_lapic_get_msr(vcpu, index, data);
-
-	m.row = find_row(index);
-	if (!m.row)
-		return rl_ops->get_msr(vcpu, index, data) ? RL_MSR_UNKNOWN : 0;
-	if (!m.row->get || m.row->get(vcpu, &m))
-		return 1;
-	*data = m.data;
-	return 0;
+	return get_row(vcpu, index, data, host);
 }
 
 /**
@@ -502,7 +467,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
  */
 int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 {
-	struct msr_op m = { .index = index, .host = host, .data = data };
+	struct rl_msr_op m = { .index = index, .host = host, .data = data };
 
 	if ((index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE) && vcpu->lapic)
 		return rl_lapic_set_msr(vcpu, index, data);
@@ -510,7 +475,7 @@ int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 	m.row = find_row(index);
 	if (!m.row)
 		return rl_ops->set_msr(vcpu, index, data) ? RL_MSR_UNKNOWN : 0;
-	return m.row->set ? m.row->set(vcpu, &m) : 1;
+	return m.row->set && !hidden(vcpu, &m) ? m.row->set(vcpu, &m) : 1;
 }
 
 /**
@@ -622,11 +587,15 @@ int rl_get_msr_feature_list(struct kvm_msr_list __user *arg)
 	return put_list(arg, list, n);
 }
 
-/*
- * All three MSR loops: stop at the first that is refused, answer how many were
- * done. -E2BIG, -EFAULT, -ENOMEM. @vcpu NULL: the system's feature MSRs.
+/**
+ * rl_msr_ioctl() - KVM_GET_MSRS and KVM_SET_MSRS
+ * @vcpu: the vCPU; NULL: the system's feature MSRs
+ * @arg: in user memory
+ * @write: KVM_SET_MSRS
+ *
+ * Return: how many were done until one was refused; -E2BIG, -EFAULT, -ENOMEM.
  */
-static int msr_loop(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg, bool write)
+int rl_msr_ioctl(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg, bool write)
 {
 	struct kvm_msr_entry *e;
 	int r = 0, n;
@@ -653,19 +622,4 @@ static int msr_loop(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg, bool writ
 		n = -EFAULT;
 	kfree(e);
 	return n;
-}
-
-int rl_get_feature_msrs(struct kvm_msrs __user *arg)
-{
-	return msr_loop(NULL, arg, false);
-}
-
-int rl_get_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg)
-{
-	return msr_loop(vcpu, arg, false);
-}
-
-int rl_set_msrs(struct rl_vcpu *vcpu, struct kvm_msrs __user *arg)
-{
-	return msr_loop(vcpu, arg, true);
 }

@@ -29,39 +29,19 @@
 #define CR3_NOFLUSH	BIT_ULL(63)
 
 /* Segment types: SDM Vol 3A, "Code- and Data-Segment Descriptor Types" and "System Descriptor Types" */
-#define TYPE_DATA_RW_A	3
-#define TYPE_CODE_RX_A	11
+#define TYPE_DATA_RW_A	(3 | RL_SEG_ATTR_S)
+#define TYPE_CODE_RX_A	(11 | RL_SEG_ATTR_S)
 #define TYPE_LDT	2
 #define TYPE_TSS_BUSY	11
 
-bool rl_is_long_mode(struct rl_vcpu *vcpu)
-{
-	return vcpu->efer & EFER_LMA;
-}
-
 bool rl_is_64bit_code(struct rl_vcpu *vcpu)
 {
-	struct kvm_segment cs;
+	struct rl_seg cs;
 
 	if (!(vcpu->efer & EFER_LMA))
 		return false;
 	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-	return cs.l;
-}
-
-bool rl_is_protected(struct rl_vcpu *vcpu)
-{
-	return rl_cr0_read(vcpu) & X86_CR0_PE;
-}
-
-bool rl_is_paging(struct rl_vcpu *vcpu)
-{
-	return rl_cr0_read(vcpu) & X86_CR0_PG;
-}
-
-bool rl_is_pae(struct rl_vcpu *vcpu)
-{
-	return rl_cr4_read(vcpu) & X86_CR4_PAE;
+	return cs.attr & RL_SEG_ATTR_L;
 }
 
 static bool is_pae_paging(u64 cr0, u64 cr4, u64 efer)
@@ -152,10 +132,10 @@ static int set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 		return 1;
 	cr0 = (cr0 & CR0_WRITABLE) | X86_CR0_ET;
 	if (on && !was_on && vcpu->efer & EFER_LME) {
-		struct kvm_segment cs;
+		struct rl_seg cs;
 
 		rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-		if (!(cr4 & X86_CR4_PAE) || cs.l)
+		if (!(cr4 & X86_CR4_PAE) || cs.attr & RL_SEG_ATTR_L)
 			return 1;
 	}
 	if (!on && was_on && (cr4 & X86_CR4_PCIDE || rl_is_64bit_code(vcpu)))
@@ -184,7 +164,7 @@ static int set_cr3(struct rl_vcpu *vcpu, u64 cr3)
 		noflush = cr3 & CR3_NOFLUSH;
 		cr3 &= ~CR3_NOFLUSH;
 	}
-	if (rl_is_long_mode(vcpu) && cr3 & rl_gpa_reserved(vcpu))
+	if (vcpu->efer & EFER_LMA && cr3 & rl_gpa_reserved(vcpu))
 		return 1;
 	if (is_pae_paging(rl_cr0_read(vcpu), vcpu->cr4, vcpu->efer) && !pdptes_valid(vcpu, cr3))
 		return 1;
@@ -202,7 +182,7 @@ static int set_cr4(struct rl_vcpu *vcpu, u64 cr4)
 
 	if (cr4 & vcpu->cr4_reserved)
 		return 1;
-	if (rl_is_long_mode(vcpu)) {
+	if (vcpu->efer & EFER_LMA) {
 		if (!(cr4 & X86_CR4_PAE) || changed & X86_CR4_LA57)
 			return 1;
 	} else if (is_pae_paging(cr0, cr4, vcpu->efer) && changed & CR4_PDPTE) {
@@ -211,7 +191,7 @@ static int set_cr4(struct rl_vcpu *vcpu, u64 cr4)
 			return 1;
 	}
 	if (cr4 & changed & X86_CR4_PCIDE &&
-	    (!rl_is_long_mode(vcpu) || rl_cr3_read(vcpu) & CR3_PCID))
+	    (!(vcpu->efer & EFER_LMA) || rl_cr3_read(vcpu) & CR3_PCID))
 		return 1;
 
 	put_cr4(vcpu, cr4);
@@ -303,7 +283,7 @@ int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host)
 		    (efer & (EFER_LME | EFER_LMA) && !rl_guest_has(vcpu, X86_FEATURE_LM)) ||
 		    (efer & EFER_NX && !rl_guest_has(vcpu, X86_FEATURE_NX)))
 			return 1;
-		if (rl_is_paging(vcpu) && (efer ^ vcpu->efer) & EFER_LME)
+		if (rl_cr0_read(vcpu) & X86_CR0_PG && (efer ^ vcpu->efer) & EFER_LME)
 			return 1;
 	}
 	efer = (efer & ~(u64)EFER_LMA) | (vcpu->efer & EFER_LMA);
@@ -353,18 +333,55 @@ int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs)
 #define SREGS_COMMON	offsetofend(struct kvm_sregs, apic_base)
 static_assert(SREGS_COMMON == offsetofend(struct kvm_sregs2, apic_base));
 
-static struct kvm_segment *sregs_seg(struct kvm_sregs *s, int reg)
+/* Where segment register @reg is in struct kvm_sregs, which has an order of its own */
+static struct kvm_segment *sregs_seg(const struct kvm_sregs *s, int reg)
 {
-	switch (reg) {
-	case RL_SEG_ES: return &s->es;
-	case RL_SEG_CS: return &s->cs;
-	case RL_SEG_SS: return &s->ss;
-	case RL_SEG_DS: return &s->ds;
-	case RL_SEG_FS: return &s->fs;
-	case RL_SEG_GS: return &s->gs;
-	case RL_SEG_TR: return &s->tr;
-	default: return &s->ldt;
-	}
+	static const u8 order[RL_SEG_NR] = {
+		[RL_SEG_CS] = 0, [RL_SEG_DS] = 1, [RL_SEG_ES] = 2, [RL_SEG_FS] = 3,
+		[RL_SEG_GS] = 4, [RL_SEG_SS] = 5, [RL_SEG_TR] = 6, [RL_SEG_LDTR] = 7,
+	};
+
+	return (struct kvm_segment *)&s->cs + order[reg];
+}
+
+static_assert(offsetof(struct kvm_sregs, ldt) == 7 * sizeof(struct kvm_segment));
+
+static void get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
+{
+	struct rl_seg s;
+
+	rl_ops->get_seg(vcpu, &s, reg);
+	*seg = (struct kvm_segment) {
+		.base = s.base,
+		.limit = s.limit,
+		.selector = s.sel,
+		.type = s.attr & RL_SEG_ATTR_TYPE,
+		.s = !!(s.attr & RL_SEG_ATTR_S),
+		.dpl = s.attr >> RL_SEG_ATTR_DPL_SHIFT & 3,
+		.present = !!(s.attr & RL_SEG_ATTR_P),
+		.avl = !!(s.attr & RL_SEG_ATTR_AVL),
+		.l = !!(s.attr & RL_SEG_ATTR_L),
+		.db = !!(s.attr & RL_SEG_ATTR_DB),
+		/* Not every CPU keeps G: APM Vol 2, "Segment State in the VMCB". */
+		.g = s.attr & RL_SEG_ATTR_G || s.limit > 0xfffff,
+		.unusable = !(s.attr & RL_SEG_ATTR_P),
+	};
+}
+
+static void set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
+{
+	struct rl_seg s = {
+		.base = seg->base,
+		.limit = seg->limit,
+		.sel = seg->selector,
+		.attr = (seg->type & RL_SEG_ATTR_TYPE) | (seg->s & 1 ? RL_SEG_ATTR_S : 0) |
+			(seg->dpl & 3) << RL_SEG_ATTR_DPL_SHIFT |
+			(seg->present && !seg->unusable ? RL_SEG_ATTR_P : 0) |
+			(seg->avl & 1 ? RL_SEG_ATTR_AVL : 0) | (seg->l & 1 ? RL_SEG_ATTR_L : 0) |
+			(seg->db & 1 ? RL_SEG_ATTR_DB : 0) | (seg->g & 1 ? RL_SEG_ATTR_G : 0),
+	};
+
+	rl_ops->set_seg(vcpu, &s, reg);
 }
 
 static void get_sregs_common(struct rl_vcpu *vcpu, struct kvm_sregs *s)
@@ -372,7 +389,7 @@ static void get_sregs_common(struct rl_vcpu *vcpu, struct kvm_sregs *s)
 	int i;
 
 	for (i = 0; i < RL_SEG_NR; i++)
-		rl_ops->get_seg(vcpu, sregs_seg(s, i), i);
+		get_seg(vcpu, sregs_seg(s, i), i);
 	rl_ops->get_dt(vcpu, &s->idt, true);
 	rl_ops->get_dt(vcpu, &s->gdt, false);
 	s->cr0 = rl_cr0_read(vcpu);
@@ -432,7 +449,7 @@ static int set_sregs_common(struct rl_vcpu *vcpu, const struct kvm_sregs *s)
 	put_cr4(vcpu, s->cr4);
 	put_cr3(vcpu, s->cr3);		/* last: the mode tells whether there are PDPTEs */
 	for (i = 0; i < RL_SEG_NR; i++)
-		rl_ops->set_seg(vcpu, sregs_seg((struct kvm_sregs *)s, i), i);
+		set_seg(vcpu, sregs_seg(s, i), i);
 	rl_request(vcpu, RL_REQ_TLB_FLUSH);
 
 	/* User space that resets a machine by hand forgets the boot CPU's MP state. */
@@ -487,11 +504,10 @@ int rl_set_sregs2(struct rl_vcpu *vcpu, const struct kvm_sregs2 *sregs)
 	return set_sregs_common(vcpu, (const struct kvm_sregs *)sregs);
 }
 
-static void reset_seg(struct rl_vcpu *vcpu, int reg, u16 selector, u64 base, u8 type, bool system)
+static void reset_seg(struct rl_vcpu *vcpu, int reg, u16 selector, u64 base, u8 type)
 {
-	struct kvm_segment seg = {
-		.selector = selector, .base = base, .limit = 0xffff, .type = type,
-		.present = 1, .s = !system,
+	struct rl_seg seg = {
+		.sel = selector, .base = base, .limit = 0xffff, .attr = type | RL_SEG_ATTR_P,
 	};
 
 	rl_ops->set_seg(vcpu, &seg, reg);
@@ -530,12 +546,12 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init)
 	vcpu->cr2 = 0;
 	vcpu->cr8 = 0;
 
-	reset_seg(vcpu, RL_SEG_CS, 0xf000, 0xffff0000, TYPE_CODE_RX_A, false);
+	reset_seg(vcpu, RL_SEG_CS, 0xf000, 0xffff0000, TYPE_CODE_RX_A);
 	for (i = 0; i < RL_SEG_NR; i++)
 		if (i != RL_SEG_CS && i != RL_SEG_LDTR && i != RL_SEG_TR)
-			reset_seg(vcpu, i, 0, 0, TYPE_DATA_RW_A, false);
-	reset_seg(vcpu, RL_SEG_LDTR, 0, 0, TYPE_LDT, true);
-	reset_seg(vcpu, RL_SEG_TR, 0, 0, TYPE_TSS_BUSY, true);
+			reset_seg(vcpu, i, 0, 0, TYPE_DATA_RW_A);
+	reset_seg(vcpu, RL_SEG_LDTR, 0, 0, TYPE_LDT);
+	reset_seg(vcpu, RL_SEG_TR, 0, 0, TYPE_TSS_BUSY);
 	rl_ops->set_dt(vcpu, &dt, true);
 	rl_ops->set_dt(vcpu, &dt, false);
 

@@ -711,7 +711,7 @@ bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu)
 void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu)
 {
 	struct rl_lapic *apic = vcpu->lapic;
-	struct kvm_segment cs;
+	struct rl_seg cs;
 	u8 vector;
 
 	if (!apic)
@@ -728,7 +728,7 @@ void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu)
 	smp_rmb();
 	vector = READ_ONCE(apic->sipi_vector);
 	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-	cs.selector = vector << 8;
+	cs.sel = vector << 8;
 	cs.base = vector << 12;
 	rl_ops->set_seg(vcpu, &cs, RL_SEG_CS);
 	rl_rip_write(vcpu, 0);

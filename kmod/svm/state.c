@@ -57,48 +57,23 @@ static __always_inline struct vmcb_seg *seg_of(struct rl_vcpu *vcpu, int reg)
 	return (void *)&to_svm(vcpu)->vmcb->save + offset[reg];
 }
 
-void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
+/* Attributes of all but CS: what other CPUs' entries and user space insist on */
+static noinline void adjust_attr(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 {
-	struct vmcb_seg *s = seg_of(vcpu, reg);
+	bool usable = seg->attr & RL_SEG_ATTR_P;
 
-	memset(seg, 0, sizeof(*seg));
-	seg->base = s->base;
-	seg->limit = s->limit;
-	seg->selector = s->selector;
-	seg->type = s->attrib & SVM_SELECTOR_TYPE_MASK;
-	seg->s = (s->attrib >> SVM_SELECTOR_S_SHIFT) & 1;
-	seg->dpl = (s->attrib >> SVM_SELECTOR_DPL_SHIFT) & 3;
-	seg->present = (s->attrib >> SVM_SELECTOR_P_SHIFT) & 1;
-	seg->avl = (s->attrib >> SVM_SELECTOR_AVL_SHIFT) & 1;
-	seg->l = (s->attrib >> SVM_SELECTOR_L_SHIFT) & 1;
-	seg->db = (s->attrib >> SVM_SELECTOR_DB_SHIFT) & 1;
-	/* Not every CPU keeps G; the limit tells: APM Vol 2, "Segment State in the VMCB". */
-	seg->g = s->limit > 0xfffff;
-	seg->unusable = !seg->present;
-
-	switch (reg) {
-	case RL_SEG_TR:
-		/* VM entries of other CPUs insist on busy; a VMCB may say available. */
-		seg->type |= 0x2;
-		break;
-	case RL_SEG_DS:
-	case RL_SEG_ES:
-	case RL_SEG_FS:
-	case RL_SEG_GS:
-		/* Loaded segments are accessed. */
-		if (!seg->unusable)
-			seg->type |= 0x1;
-		break;
-	case RL_SEG_SS:
+	if (reg == RL_SEG_TR) {
+		seg->attr |= 2;		/* busy; a VMCB may say available */
+	} else if (reg == RL_SEG_SS) {
 		/* An unusable SS keeps stale attributes but for the DPL. */
-		if (seg->unusable)
-			seg->db = 0;
-		seg->dpl = to_svm(vcpu)->vmcb->save.cpl;
-		break;
+		seg->attr &= ~(3 << RL_SEG_ATTR_DPL_SHIFT | (usable ? 0 : RL_SEG_ATTR_DB));
+		seg->attr |= to_svm(vcpu)->vmcb->save.cpl << RL_SEG_ATTR_DPL_SHIFT;
+	} else if (reg != RL_SEG_LDTR && usable) {
+		seg->attr |= 1;		/* what is loaded has been accessed */
 	}
 }
 
-void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
+void svm_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 {
 	struct vmcb_seg *s = seg_of(vcpu, reg);
 
@@ -107,6 +82,8 @@ void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 	seg->sel = s->selector;
 	/* Bits 11:8 of the VMCB's word are 15:12 of a descriptor's. */
 	seg->attr = (s->attrib & 0xff) | (s->attrib & 0xf00) << 4;
+	if (unlikely(reg != RL_SEG_CS))
+		adjust_attr(vcpu, seg, reg);
 }
 
 gva_t svm_linear_rip(struct rl_vcpu *vcpu)
@@ -119,25 +96,18 @@ gva_t svm_linear_rip(struct rl_vcpu *vcpu)
 	return (u32)(cs->base + rip);
 }
 
-void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
+void svm_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_seg *s = seg_of(vcpu, reg);
 
 	s->base = seg->base;
 	s->limit = seg->limit;
-	s->selector = seg->selector;
-	s->attrib = (seg->type & SVM_SELECTOR_TYPE_MASK) |
-		    (seg->s & 1) << SVM_SELECTOR_S_SHIFT |
-		    (seg->dpl & 3) << SVM_SELECTOR_DPL_SHIFT |
-		    (u16)(seg->present && !seg->unusable) << SVM_SELECTOR_P_SHIFT |
-		    (seg->avl & 1) << SVM_SELECTOR_AVL_SHIFT |
-		    (seg->l & 1) << SVM_SELECTOR_L_SHIFT |
-		    (seg->db & 1) << SVM_SELECTOR_DB_SHIFT |
-		    (seg->g & 1) << SVM_SELECTOR_G_SHIFT;
+	s->selector = seg->sel;
+	s->attrib = (seg->attr & 0xff) | (seg->attr >> 4 & 0xf00);
 	/* The CPU takes the privilege level from here, not from SS. */
 	if (reg == RL_SEG_SS)
-		svm->vmcb->save.cpl = seg->dpl & 3;
+		svm->vmcb->save.cpl = seg->attr >> RL_SEG_ATTR_DPL_SHIFT & 3;
 	svm_dirty(svm, CLEAN_SEG);
 }
 

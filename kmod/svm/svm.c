@@ -536,7 +536,6 @@ const struct rl_vendor_ops rl_svm_ops = {
 	.cache_reg = svm_cache_reg,
 	.get_seg = svm_get_seg,
 	.set_seg = svm_set_seg,
-	.read_seg = svm_read_seg,
 	.linear_rip = svm_linear_rip,
 	.get_cpl = svm_get_cpl,
 	.get_dt = svm_get_dt,

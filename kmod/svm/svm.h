@@ -82,9 +82,8 @@ const char *svm_exit_name(u64 reason);
 
 /* state.c */
 void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);
-void svm_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg);
-void svm_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
-void svm_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg);
+void svm_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
+void svm_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg);
 gva_t svm_linear_rip(struct rl_vcpu *vcpu);
 int svm_get_cpl(struct rl_vcpu *vcpu);
 void svm_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);

@@ -127,54 +127,37 @@ static u32 read_ar(struct vmx_vcpu *v, int reg)
 	return vmcs_read32(seg_fields[reg].ar);
 }
 
-void vmx_get_seg(struct rl_vcpu *vcpu, struct kvm_segment *seg, int reg)
+void vmx_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 {
 	u32 ar = read_ar(to_vmx(vcpu), reg);
 
-	*seg = (struct kvm_segment){
-		.base = vmcs_read(seg_fields[reg].base),
-		.limit = vmcs_read32(seg_fields[reg].limit),
-		.selector = vmcs_read(seg_fields[reg].selector),
-		.type = ar & VMX_AR_TYPE_MASK,
-		.s = !!(ar & VMX_AR_S_MASK),
-		.dpl = VMX_AR_DPL(ar),
-		.avl = (ar >> 12) & 1,
-		.l = !!(ar & VMX_AR_L_MASK),
-		.db = !!(ar & VMX_AR_DB_MASK),
-		.g = !!(ar & VMX_AR_G_MASK),
-		/*
-		 * A null selector may leave P set in the field. "Usable" implies
-		 * P, and that is what the other vendor's P means as well.
-		 */
-		.unusable = !!(ar & VMX_AR_UNUSABLE_MASK),
-		.present = !(ar & VMX_AR_UNUSABLE_MASK),
-	};
+	seg->base = vmcs_read(seg_fields[reg].base);
+	seg->limit = vmcs_read32(seg_fields[reg].limit);
+	seg->sel = vmcs_read(seg_fields[reg].selector);
+	/*
+	 * The field has a descriptor's bits in their places, and "unusable" at 16. A null
+	 * selector may leave P set; "usable" implies P, and is what P means in struct rl_seg.
+	 */
+	seg->attr = ar & 0xf0ff;
+	if (ar & VMX_AR_UNUSABLE_MASK)
+		seg->attr &= ~RL_SEG_ATTR_P;
 }
 
-static u32 seg_to_ar(const struct kvm_segment *seg, int reg)
-{
-	u32 type = seg->type & VMX_AR_TYPE_MASK;
-
-	/* A segment that is loaded has been accessed; TR's TSS is busy. */
-	if (seg->s)
-		type |= VMX_AR_TYPE_ACCESSES_MASK;
-	else if (reg == RL_SEG_TR)
-		type |= 2;
-	return type | (seg->s ? VMX_AR_S_MASK : 0) | (seg->dpl & 3) << VMX_AR_DPL_SHIFT |
-	       (seg->present ? VMX_AR_P_MASK : 0) | (seg->avl & 1) << 12 |
-	       (seg->l ? VMX_AR_L_MASK : 0) | (seg->db ? VMX_AR_DB_MASK : 0) |
-	       (seg->g ? VMX_AR_G_MASK : 0) |
-	       (seg->unusable || !seg->present ? VMX_AR_UNUSABLE_MASK : 0);
-}
-
-void vmx_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
+void vmx_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u32 ar = seg_to_ar(seg, reg);
+	u32 ar = seg->attr;
 
+	/* A segment that is loaded has been accessed; TR's TSS is busy. */
+	if (ar & RL_SEG_ATTR_S)
+		ar |= VMX_AR_TYPE_ACCESSES_MASK;
+	else if (reg == RL_SEG_TR)
+		ar |= 2;
+	if (!(ar & RL_SEG_ATTR_P))
+		ar |= VMX_AR_UNUSABLE_MASK;
 	vmcs_write(seg_fields[reg].base, seg->base);
 	vmcs_write(seg_fields[reg].limit, seg->limit);
-	vmcs_write(seg_fields[reg].selector, seg->selector);
+	vmcs_write(seg_fields[reg].selector, seg->sel);
 	vmcs_write(seg_fields[reg].ar, ar);
 	if (reg == RL_SEG_CS) {
 		v->cs_ar = ar;
@@ -183,19 +166,6 @@ void vmx_set_seg(struct rl_vcpu *vcpu, const struct kvm_segment *seg, int reg)
 		v->ss_ar = ar;
 		v->valid |= VMX_VALID_SS;
 	}
-}
-
-void vmx_read_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
-{
-	u32 ar = read_ar(to_vmx(vcpu), reg);
-
-	seg->base = vmcs_read(seg_fields[reg].base);
-	seg->limit = vmcs_read32(seg_fields[reg].limit);
-	seg->sel = vmcs_read(seg_fields[reg].selector);
-	/* The field has a descriptor's bits in their places, and "unusable" at 16. */
-	seg->attr = ar & 0xf0ff;
-	if (ar & VMX_AR_UNUSABLE_MASK)
-		seg->attr &= ~RL_SEG_ATTR_P;
 }
 
 gva_t vmx_linear_rip(struct rl_vcpu *vcpu)

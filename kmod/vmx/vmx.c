@@ -564,7 +564,6 @@ const struct rl_vendor_ops rl_vmx_ops = {
 	.cache_reg = vmx_cache_reg,
 	.get_seg = vmx_get_seg,
 	.set_seg = vmx_set_seg,
-	.read_seg = vmx_read_seg,
 	.linear_rip = vmx_linear_rip,
 	.get_cpl = vmx_get_cpl,
 	.get_dt = vmx_get_dt,

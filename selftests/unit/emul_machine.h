@@ -176,23 +176,18 @@ static enum rl_emul_result m_cmpxchg(struct rl_emul *e, u64 linear, const void *
 	return r || !*ok ? r : m_write(e, linear, new, len, RL_EMUL_WRITE);
 }
 
-static enum rl_emul_result m_in(struct rl_emul *e, u16 port, unsigned int size, unsigned int count)
+static enum rl_emul_result m_pio(struct rl_emul *e, u16 port, unsigned int size, unsigned int count,
+				 bool in)
 {
 	struct machine *m = machine_of(e);
 	unsigned int i;
 
-	if (!take_input(m))
+	if (in && !take_input(m))
 		return RL_EMUL_USER;
-	for (i = 0; i < count; i++, m->input++)
+	for (i = 0; in && i < count; i++, m->input++)
 		memcpy(e->io_page + i * size, &m->input, size);
-	log_access(m, 'i', port, size, count, e->io_page);
-	return RL_EMUL_OK;
-}
-
-static enum rl_emul_result m_out(struct rl_emul *e, u16 port, unsigned int size, unsigned int count)
-{
-	log_access(machine_of(e), 'o', port, size, count, e->io_page);
-	e->stop |= machine_of(e)->to_user;
+	log_access(m, in ? 'i' : 'o', port, size, count, e->io_page);
+	e->stop |= !in && m->to_user;
 	return RL_EMUL_OK;
 }
 
@@ -245,7 +240,7 @@ static void m_xmm_write(struct rl_emul *e, unsigned int nr, const void *buf)
 }
 
 static const struct rl_emul_ops machine_ops = {
-	.read = m_read, .write = m_write, .cmpxchg = m_cmpxchg, .in = m_in, .out = m_out,
+	.read = m_read, .write = m_write, .cmpxchg = m_cmpxchg, .pio = m_pio,
 	.get_seg = m_get_seg, .set_seg = m_set_seg,
 	.get_dtable = m_get_dtable,
 	.get_cr = m_get_cr, .set_cr = m_set_cr, .get_dr = m_get_dr, .set_dr = m_set_dr,
