@@ -10,20 +10,13 @@
  */
 #include <asm/cpufeature.h>
 #include <asm/msr-index.h>
+#include <asm/pgtable_types.h>
 #include <asm/processor-flags.h>
 #include <asm/trap_pf.h>
 
 #include "cpu_priv.h"
 
-#define PTE_P		BIT_ULL(0)
-#define PTE_W		BIT_ULL(1)
-#define PTE_U		BIT_ULL(2)
-#define PTE_A		BIT_ULL(5)
-#define PTE_D		BIT_ULL(6)
-#define PTE_PS		BIT_ULL(7)
-#define PTE_NX		BIT_ULL(63)
 #define PTE_ADDR	GENMASK_ULL(51, 12)
-
 
 #define MAX_LEVELS	5
 #define WALK_ANYTHING	0x2000	/* access: a debugger's look, no protection applies */
@@ -55,7 +48,7 @@ static void get_mode(struct rl_vcpu *vcpu, u64 cr0, struct mode *m)
 	m->size = 8;
 	m->reserved = rl_gpa_reserved(vcpu) & GENMASK_ULL(51, 12);
 	if (!m->nx)
-		m->reserved |= PTE_NX;
+		m->reserved |= _PAGE_NX;
 	if (vcpu->efer & EFER_LMA) {
 		m->levels = cr4 & X86_CR4_LA57 ? 5 : 4;
 	} else if (cr4 & X86_CR4_PAE) {
@@ -87,16 +80,16 @@ static bool is_leaf(struct rl_vcpu *vcpu, const struct mode *m, int level, u64 p
 	bool leaf = level == 1;
 
 	if (m->levels == 2) {
-		leaf |= pte & PTE_PS && m->pse;
+		leaf |= pte & _PAGE_PSE && m->pse;
 		*rsvd = level == 2 && leaf && pse36_reserved(vcpu, pte);
 		return leaf;
 	}
 	if (level == 3 && m->levels == 3) {
 		/* The low bits were judged when CR3 was loaded, see pdptes_valid(). */
-		*rsvd = pte & (mask | PTE_NX);
+		*rsvd = pte & (mask | _PAGE_NX);
 		return false;
 	}
-	if (level > 1 && pte & PTE_PS) {
+	if (level > 1 && pte & _PAGE_PSE) {
 		if (level == 2) {
 			leaf = true;
 			mask |= GENMASK(20, 13);
@@ -104,7 +97,7 @@ static bool is_leaf(struct rl_vcpu *vcpu, const struct mode *m, int level, u64 p
 			leaf = true;
 			mask |= GENMASK(29, 13);
 		} else {
-			mask |= PTE_PS;
+			mask |= _PAGE_PSE;
 		}
 	}
 	*rsvd = pte & mask;
@@ -114,20 +107,20 @@ static bool is_leaf(struct rl_vcpu *vcpu, const struct mode *m, int level, u64 p
 /* @rights: the AND of all entries' W and U, the OR of their NX. */
 static bool refused(struct rl_vcpu *vcpu, const struct mode *m, u64 rights, u32 access)
 {
-	bool user_page = rights & PTE_U, user = access & RL_ACC_USER;
+	bool user_page = rights & _PAGE_USER, user = access & RL_ACC_USER;
 
 	if (access & WALK_ANYTHING)
 		return false;
 	if (access & RL_ACC_FETCH)
-		return (m->nx && rights & PTE_NX) || (user && !user_page) ||
+		return (m->nx && rights & _PAGE_NX) || (user && !user_page) ||
 		       (!user && user_page && m->smep);
 	if (user)
-		return !user_page || (access & RL_ACC_WRITE && !(rights & PTE_W));
+		return !user_page || (access & RL_ACC_WRITE && !(rights & _PAGE_RW));
 	/* SMAP: RFLAGS.AC lets explicit accesses through, implicit ones never pass. */
 	if (user_page && m->smap &&
 	    (access & RL_WALK_IMPLICIT || !(rl_rflags_read(vcpu) & X86_EFLAGS_AC)))
 		return true;
-	return access & RL_ACC_WRITE && !(rights & PTE_W) && m->wp;
+	return access & RL_ACC_WRITE && !(rights & _PAGE_RW) && m->wp;
 }
 
 /*
@@ -142,10 +135,10 @@ static int set_ad_bits(struct rl_vcpu *vcpu, const struct mode *m, struct step *
 
 	for (level = m->levels; level >= leaf; level--) {
 		struct step *s = &steps[level - 1];
-		u64 new = s->pte | PTE_A, old = s->pte;
+		u64 new = s->pte | _PAGE_ACCESSED, old = s->pte;
 
 		if (level == leaf && access & RL_ACC_WRITE)
-			new |= PTE_D;
+			new |= _PAGE_DIRTY;
 		if (new == old || (level == 3 && m->levels == 3))
 			continue;
 		if (atomic)
@@ -172,7 +165,7 @@ static int page_fault(struct rl_walk *w, const struct mode *m, u32 access, u32 e
 int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomic,
 	    struct rl_walk *w)
 {
-	u64 cr0 = rl_cr0_read(vcpu), table, rights = PTE_W | PTE_U, pte, offset;
+	u64 cr0 = rl_cr0_read(vcpu), table, rights = _PAGE_RW | _PAGE_USER, pte, offset;
 	struct step steps[MAX_LEVELS];
 	struct mode m;
 	int level, shift, r;
@@ -203,13 +196,13 @@ int rl_walk(struct rl_vcpu *vcpu, gva_t gva, u32 access, bool set_ad, bool atomi
 		if (r)
 			return -EFAULT;
 		s->pte = pte;
-		if (!(pte & PTE_P))
+		if (!(pte & _PAGE_PRESENT))
 			return page_fault(w, &m, access, 0);
 		r = is_leaf(vcpu, &m, level, pte, &rsvd);
 		if (rsvd)
 			return page_fault(w, &m, access, X86_PF_PROT | X86_PF_RSVD);
 		if (!(level == 3 && m.levels == 3))	/* PDPTEs say nothing about rights */
-			rights = (rights & (pte | PTE_NX)) | (pte & PTE_NX);
+			rights = (rights & (pte | _PAGE_NX)) | (pte & _PAGE_NX);
 		if (r)
 			break;
 		table = pte & PTE_ADDR;
