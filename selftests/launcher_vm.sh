@@ -93,6 +93,26 @@ start --kernel "$dir/pvh" $(for n in $(seq 16); do echo "--disk $dir/disk,queues
 await 1 '^R' && ended 0
 result $? "as many devices as there may be"
 
+# A signal leaves no interface behind either.
+modprobe tun 2> /dev/null
+modprobe bridge 2> /dev/null
+{ [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }; } 2> /dev/null
+if ip link add rlvmbr type bridge 2> /dev/null; then
+	ip link del rlvmbr
+	for signal in INT:130 TERM:143 HUP:129; do
+		start --kernel "$dir/halt" --net tap=rlvm0,queues=2 --net bridge=rlvmbr \
+			--net bridge=rlvmbr,queues=2
+		await 1 '^R' && [ -e /sys/class/net/rlvm0 ] && [ -e /sys/class/net/rlvmbr ] &&
+			[ "$(find /sys/class/net/rlvmbr/brif/ -name 'rltap*' | wc -l)" = 2 ] &&
+			kill -${signal%:*} "$launcher" && ended ${signal#*:} &&
+			until_not test -e /sys/class/net/rlvm0 &&
+			until_not test -e /sys/class/net/rlvmbr
+		result $? "SIG${signal%:*} leaves no tap and no bridge"
+	done
+else
+	skip "signals and interfaces" "no right to make interfaces, or no bridge"
+fi
+
 start --kernel "$dir/pvh" --cpus 255
 { await 1 '^R' && ended 0; } || { ended 1 && said '255 is more than the .* offers'; }
 result $? "255 vCPUs run, or are refused"

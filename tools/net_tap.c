@@ -17,6 +17,7 @@
 #include <netlink/route/link/bridge.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -157,13 +158,64 @@ static void remove_bridge(const char *name, const char *tap)
 		rtnl_link_delete(sk, link);
 }
 
-/* A child that waits for the launcher's end, and then cleans up. */
+static void make_bridge(struct nl_sock *sk, const char *name)
+{
+	struct rtnl_link *bridge = rtnl_link_bridge_alloc(), *change = rtnl_link_alloc();
+	struct nl_addr *addr;
+	uint8_t mac[6];
+	int err;
+
+	/* By itself it would take a port's, and another when that goes: guests' ARP is stale then. */
+	net_random_mac(mac);
+	addr = nl_addr_build(AF_LLC, mac, sizeof(mac));
+	if (!bridge || !change || !addr)
+		die("out of memory");
+	rtnl_link_set_name(bridge, name);
+	rtnl_link_set_addr(bridge, addr);
+	nl_addr_put(addr);
+	err = rtnl_link_add(sk, bridge, NLM_F_CREATE | NLM_F_EXCL);
+	if (err < 0 && err != -NLE_EXIST)
+		die("--net: bridge %s: cannot make it: %s", name, reason(err));
+	rtnl_link_put(bridge);
+	if (!err) {
+		bridge = need_link(sk, name);
+		rtnl_link_set_ifalias(change, BRIDGE_MARK);
+		rtnl_link_change(sk, bridge, change, 0);
+		rtnl_link_put(bridge);
+	}
+	rtnl_link_put(change);
+}
+
+/* The child's life. Standard input ends with the launcher. */
+static _Noreturn void keep_bridge(const char *bridge, const char *tap, int made)
+{
+	struct nl_sock *sk = open_route(bridge);
+	char byte = 0;
+
+	make_bridge(sk, bridge);
+	nl_socket_free(sk);
+	/* The launcher may be gone already. */
+	signal(SIGPIPE, SIG_IGN);
+	if (write(made, &byte, 1) == 1)
+		close(made);
+	while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
+		;
+	remove_bridge(bridge, tap);
+	_exit(0);
+}
+
+/*
+ * A child makes the bridge, waits for the launcher's end, and then cleans up: there is
+ * no moment at which the launcher's death would leave the bridge behind.
+ */
 static void start_cleaner(const char *bridge, const char *tap)
 {
-	int end[2];
+	enum { MADE = STDERR_FILENO + 1 };
+	int end[2], made[2];
+	ssize_t n;
 	char byte;
 
-	if (pipe2(end, O_CLOEXEC))
+	if (pipe2(end, O_CLOEXEC) || pipe2(made, O_CLOEXEC))
 		die("--net: pipe: %s", strerror(errno));
 	switch (fork()) {
 	case -1:
@@ -173,46 +225,19 @@ static void start_cleaner(const char *bridge, const char *tap)
 		setsid();
 		prctl(PR_SET_NAME, "ringlet-clean");
 		dup2(end[0], STDIN_FILENO);
-		close_range(STDERR_FILENO + 1, ~0U, 0);
 		dup2(STDERR_FILENO, STDOUT_FILENO);
-		while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
-			;
-		remove_bridge(bridge, tap);
-		_exit(0);
+		dup2(made[1], MADE);
+		close_range(MADE + 1, ~0U, 0);
+		keep_bridge(bridge, tap, MADE);
 	}
 	close(end[0]);			/* the other end is kept until the launcher's end */
-}
-
-static struct rtnl_link *make_bridge(struct nl_sock *sk, const char *name)
-{
-	struct rtnl_link *bridge = rtnl_link_bridge_alloc();
-	struct nl_addr *addr;
-	uint8_t mac[6];
-	int err;
-
-	if (!bridge)
-		die("out of memory");
-	rtnl_link_set_name(bridge, name);
-	/* By itself it would take a port's, and another when that goes: guests' ARP is stale then. */
-	net_random_mac(mac);
-	addr = nl_addr_build(AF_LLC, mac, sizeof(mac));
-	if (!addr)
-		die("out of memory");
-	rtnl_link_set_addr(bridge, addr);
-	nl_addr_put(addr);
-	err = rtnl_link_add(sk, bridge, NLM_F_CREATE | NLM_F_EXCL);
-	if (err < 0 && err != -NLE_EXIST)
-		die("--net: bridge %s: cannot make it: %s", name, reason(err));
-	rtnl_link_put(bridge);
-	bridge = need_link(sk, name);
-	if (!err) {
-		struct rtnl_link *change = rtnl_link_alloc();
-
-		rtnl_link_set_ifalias(change, BRIDGE_MARK);
-		rtnl_link_change(sk, bridge, change, 0);
-		rtnl_link_put(change);
-	}
-	return bridge;
+	close(made[1]);
+	do {
+		n = read(made[0], &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		exit(STATUS_ERROR);	/* the child has said why */
+	close(made[0]);
 }
 
 static void open_bridge(struct nl_sock *sk, struct net_config *config)
@@ -225,9 +250,9 @@ static void open_bridge(struct nl_sock *sk, struct net_config *config)
 		die("--net: %s: not a bridge", config->bridge);
 	for (unsigned int i = 0; i < config->queues; i++)
 		config->fd[i] = open_queue(i ? name : TAP_NAMES, name, config->queues > 1, false);
-	if (!bridge)
-		bridge = make_bridge(sk, config->bridge);
 	start_cleaner(config->bridge, name);
+	if (!bridge)
+		bridge = need_link(sk, config->bridge);
 	set_up(sk, bridge, config->bridge);
 	tap = need_link(sk, name);
 	err = rtnl_link_enslave(sk, bridge, tap);
