@@ -7,9 +7,9 @@
  * Locks:   vm->slots_lock to change a bus, vm->srcu to look one up. Lookups and
  *          ioeventfds run with IRQs on or off.
  *
- * An array is never changed once published, save for one case: a device whose
- * removal finds no memory for a smaller array is replaced by one that never
- * answers, so that removal cannot fail.
+ * A published array changes in one way only: a device that is removed is
+ * replaced by one that never answers, so that removal cannot fail. The next
+ * addition makes a new array and leaves those out.
  */
 #include <linux/eventfd.h>
 #include <linux/kvm.h>
@@ -32,7 +32,6 @@ struct bus_entry {
 struct rl_bus {
 	struct rcu_head rcu;
 	int nr;
-	int nr_ioeventfds;
 	int hint;		/* where the last access landed, racy and harmless */
 	struct bus_entry ent[];
 };
@@ -146,10 +145,8 @@ static struct rl_bus *bus_alloc(int nr)
 
 	/* User space chooses how many ioeventfds: kmalloc()'s limit is theirs. */
 	bus = kzalloc(struct_size(bus, ent, nr), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (bus) {
-		bus->nr = nr;
+	if (bus)
 		bus->hint = -1;
-	}
 	return bus;
 }
 
@@ -158,17 +155,14 @@ static struct rl_bus *bus_get(struct rl_vm *vm, int bus_nr)
 	return rcu_dereference_protected(vm->bus[bus_nr], lockdep_is_held(&vm->slots_lock));
 }
 
-static void bus_set_reach(struct rl_bus *bus)
+/* The next one in order of addresses, all before it being there. */
+static void bus_append(struct rl_bus *bus, struct bus_entry e)
 {
-	gpa_t reach = 0;
-	int i;
+	const struct bus_entry *prev = bus->nr ? &bus->ent[bus->nr - 1] : NULL;
 
-	for (i = 0; i < bus->nr; i++) {
-		bus->ent[i].alone = !i || (reach <= bus->ent[i].addr &&
-					   bus->ent[i - 1].addr != bus->ent[i].addr);
-		reach = max(reach, bus->ent[i].addr + bus->ent[i].len);
-		bus->ent[i].reach = reach;
-	}
+	e.alone = !prev || (prev->reach <= e.addr && prev->addr != e.addr);
+	e.reach = max(e.addr + e.len, prev ? prev->reach : 0);
+	bus->ent[bus->nr++] = e;
 }
 
 /* Set the bits that rl_bus_claimed() has to find for @bus, clear the rest. */
@@ -181,6 +175,8 @@ static void bus_set_claims(struct rl_vm *vm, const struct rl_bus *bus, int bus_n
 	for (i = 0; i < bus->nr; i++) {
 		const struct bus_entry *e = &bus->ent[i];
 
+		if (e->dev == &nobody)
+			continue;
 		/* One more, for a range that begins within a page. */
 		for (n = 0; n <= min_t(u64, e->len, RL_BUS_RESIDUES * step) / step; n++)
 			__set_bit(rl_bus_residue(bus_nr, e->addr + n * step), claims);
@@ -193,56 +189,50 @@ static const struct rl_bus_dev_ops ioeventfd_ops;
 int rl_bus_add(struct rl_vm *vm, int bus_nr, gpa_t addr, u32 len, struct rl_bus_dev *dev)
 {
 	struct rl_bus *old = bus_get(vm, bus_nr), *new;
-	bool is_ioeventfd = dev->ops == &ioeventfd_ops;
-	int i;
+	const struct bus_entry added = { .addr = addr, .len = len, .dev = dev };
+	int i, at, nr_devs = 0;
 
-	if (!old)
-		return -ENOMEM;
-	if (!is_ioeventfd && old->nr - old->nr_ioeventfds >= RL_BUS_MAX_DEVS)
-		return -ENOSPC;
+	/* Behind its equals: what came first is asked last. */
+	at = bus_find(old, addr) + 1;
 	new = bus_alloc(old->nr + 1);
 	if (!new)
 		return -ENOMEM;
-
-	/* Behind its equals: what came first is asked last. */
-	i = bus_find(old, addr) + 1;
-	memcpy(new->ent, old->ent, i * sizeof(*new->ent));
-	new->ent[i] = (struct bus_entry){ .addr = addr, .len = len, .dev = dev };
-	memcpy(new->ent + i + 1, old->ent + i, (old->nr - i) * sizeof(*new->ent));
-	new->nr_ioeventfds = old->nr_ioeventfds + is_ioeventfd;
-	bus_set_reach(new);
+	for (i = 0; i <= old->nr; i++) {
+		if (i == at)
+			bus_append(new, added);
+		if (i == old->nr || old->ent[i].dev == &nobody)
+			continue;
+		bus_append(new, old->ent[i]);
+		nr_devs += old->ent[i].dev->ops != &ioeventfd_ops;
+	}
+	if (dev->ops != &ioeventfd_ops && nr_devs >= RL_BUS_MAX_DEVS) {
+		kfree(new);
+		return -ENOSPC;
+	}
 	bus_set_claims(vm, new, bus_nr);
 	rcu_assign_pointer(vm->bus[bus_nr], new);
 	call_srcu(&vm->srcu, &old->rcu, bus_free_rcu);
 	return 0;
 }
 
-int rl_bus_del(struct rl_vm *vm, int bus_nr, struct rl_bus_dev *dev)
+void rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev)
 {
-	struct rl_bus *old = bus_get(vm, bus_nr), *new;
-	int i;
+	bool found = false;
+	int i, n;
 
-	for (i = 0; old && i < old->nr && old->ent[i].dev != dev; i++)
-		;
-	if (!old || i == old->nr)
-		return -ENOENT;
+	for (i = 0; i < RL_NR_BUSES; i++) {
+		struct rl_bus *bus = bus_get(vm, i);
 
-	new = bus_alloc(old->nr - 1);
-	if (new) {
-		memcpy(new->ent, old->ent, i * sizeof(*new->ent));
-		memcpy(new->ent + i, old->ent + i + 1, (new->nr - i) * sizeof(*new->ent));
-		new->nr_ioeventfds = old->nr_ioeventfds - (dev->ops == &ioeventfd_ops);
-		bus_set_reach(new);
-		rcu_assign_pointer(vm->bus[bus_nr], new);
-		bus_set_claims(vm, new, bus_nr);
-	} else {
-		WRITE_ONCE(old->ent[i].dev, &nobody);
-		old->nr_ioeventfds -= dev->ops == &ioeventfd_ops;
+		for (n = 0; bus && n < bus->nr; n++) {
+			if (bus->ent[n].dev != dev)
+				continue;
+			WRITE_ONCE(bus->ent[n].dev, &nobody);
+			bus_set_claims(vm, bus, i);
+			found = true;
+		}
 	}
-	synchronize_srcu_expedited(&vm->srcu);
-	if (new)
-		kfree(old);
-	return 0;
+	if (found)
+		synchronize_srcu_expedited(&vm->srcu);
 }
 
 int rl_bus_init(struct rl_vm *vm)
@@ -252,10 +242,8 @@ int rl_bus_init(struct rl_vm *vm)
 	for (i = 0; i < RL_NR_BUSES; i++) {
 		struct rl_bus *bus = bus_alloc(0);
 
-		if (!bus) {
-			rl_bus_destroy(vm);
+		if (!bus)
 			return -ENOMEM;
-		}
 		RCU_INIT_POINTER(vm->bus[i], bus);
 	}
 	return 0;
@@ -330,8 +318,7 @@ static struct rl_doorbell *bell_find(struct rl_vm *vm, const struct rl_doorbell 
 	struct rl_doorbell *p;
 	int i;
 
-	i = bus ? bus_find(bus, key->addr) : -1;
-	for (; i >= 0 && bus->ent[i].addr == key->addr; i--) {
+	for (i = bus_find(bus, key->addr); i >= 0 && bus->ent[i].addr == key->addr; i--) {
 		if (bus->ent[i].dev->ops->write != bell_write)
 			continue;
 		p = container_of(bus->ent[i].dev, struct rl_doorbell, dev);
@@ -375,14 +362,15 @@ int rl_doorbell_add(struct rl_vm *vm, struct rl_doorbell *p)
  */
 int rl_doorbell_del(struct rl_vm *vm, struct rl_doorbell *p)
 {
-	int r = -ENOENT;
+	bool bound;
 
 	mutex_lock(&vm->slots_lock);
-	if (p->bound)
-		r = rl_bus_del(vm, p->bus, &p->dev);
+	bound = p->bound;
+	if (bound)
+		rl_bus_del(vm, &p->dev);
 	p->bound = false;
 	mutex_unlock(&vm->slots_lock);
-	return r;
+	return bound ? 0 : -ENOENT;
 }
 
 /*
@@ -427,20 +415,6 @@ static bool ioeventfd_same(const struct rl_doorbell *a, const struct rl_doorbell
 	       (a->wildcard || a->datamatch == b->datamatch);
 }
 
-static int ioeventfd_assign(struct rl_vm *vm, const struct ioeventfd *key)
-{
-	struct ioeventfd *p;
-	int r;
-
-	p = kmemdup(key, sizeof(*key), GFP_KERNEL_ACCOUNT);
-	if (!p)
-		return -ENOMEM;
-	r = bell_add(vm, &p->bell, &ioeventfd_ops);
-	if (r)
-		kfree(p);
-	return r;
-}
-
 static int ioeventfd_deassign(struct rl_vm *vm, const struct ioeventfd *key)
 {
 	struct rl_doorbell *p;
@@ -448,7 +422,7 @@ static int ioeventfd_deassign(struct rl_vm *vm, const struct ioeventfd *key)
 	mutex_lock(&vm->slots_lock);
 	p = bell_find(vm, &key->bell, ioeventfd_same);
 	if (p)
-		rl_bus_del(vm, p->bus, &p->dev);
+		rl_bus_del(vm, &p->dev);
 	mutex_unlock(&vm->slots_lock);
 	if (!p)
 		return -ENOENT;
@@ -476,6 +450,7 @@ int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args)
 		.bell.datamatch = args->datamatch,
 		.bell.wildcard = !(args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH),
 	};
+	struct ioeventfd *p;
 	int r;
 
 	if (args->flags & ~known)
@@ -494,9 +469,11 @@ int rl_ioeventfd(struct rl_vm *vm, const struct kvm_ioeventfd *args)
 	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
 		r = ioeventfd_deassign(vm, &key);
 	} else {
-		r = ioeventfd_assign(vm, &key);
+		p = kmemdup(&key, sizeof(key), GFP_KERNEL_ACCOUNT);
+		r = p ? bell_add(vm, &p->bell, &ioeventfd_ops) : -ENOMEM;
 		if (!r)
-			return 0;	/* the device keeps the reference */
+			return 0;	/* it keeps the reference */
+		kfree(p);
 	}
 	eventfd_ctx_put(key.ctx);
 	return r;

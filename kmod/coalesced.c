@@ -112,7 +112,7 @@ int rl_coalesced_del(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *whe
 		if (z->where.pio != where->pio || !covers(z, where->addr, where->size))
 			continue;
 		list_del(&z->link);
-		rl_bus_del(vm, zone_bus(where), &z->dev);
+		rl_bus_del(vm, &z->dev);
 		kfree(z);
 	}
 	mutex_unlock(&vm->slots_lock);

@@ -437,8 +437,8 @@ static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 	X(KVM_SET_IDENTITY_MAP_ADDR, IN, vm->nr_vcpus ? -EINVAL : 0)			\
 	X(KVM_SET_BOOT_CPU_ID, RAW, LOCKED(vm, vm_set_boot_cpu(vm, arg)))		\
 	X(KVM_CREATE_IRQCHIP, RAW, LOCKED(vm, rl_create_irqchip(vm)))			\
-	X(KVM_GET_IRQCHIP, INOUT, rl_get_irqchip(vm, data))				\
-	X(KVM_SET_IRQCHIP, IN, rl_set_irqchip(vm, data))				\
+	X(KVM_GET_IRQCHIP, INOUT, rl_irqchip_state(vm, data, false))			\
+	X(KVM_SET_IRQCHIP, IN, rl_irqchip_state(vm, data, true))			\
 	X(KVM_CREATE_PIT, RAW, LOCKED(vm, rl_create_pit(vm, KVM_PIT_SPEAKER_DUMMY)))	\
 	X(KVM_CREATE_PIT2, IN,								\
 	  LOCKED(vm, rl_create_pit(vm, ((struct kvm_pit_config *)data)->flags)))	\

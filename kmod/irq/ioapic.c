@@ -331,38 +331,32 @@ static const struct rl_bus_dev_ops ioapic_ops = {
 	.write = ioapic_mmio_write,
 };
 
-void rl_ioapic_get(struct rl_vm *vm, struct kvm_ioapic_state *state)
-{
-	struct rl_ioapic *ioapic = vm->irq.ioapic;
-	unsigned long flags;
-
-	spin_lock_irqsave(&ioapic->lock, flags);
-	*state = ioapic->s;
-	state->irr &= ~ioapic->irr_delivered;
-	spin_unlock_irqrestore(&ioapic->lock, flags);
-}
-
-void rl_ioapic_set(struct rl_vm *vm, const struct kvm_ioapic_state *state)
+void rl_ioapic_state(struct rl_vm *vm, struct kvm_ioapic_state *state, bool set)
 {
 	struct rl_ioapic *ioapic = vm->irq.ioapic;
 	unsigned long flags, irr = state->irr;
 	int pin;
 
 	spin_lock_irqsave(&ioapic->lock, flags);
-	ioapic->s = *state;
-	ioapic->s.irr = 0;
-	ioapic->irr_delivered = 0;
-	ioapic_update_eoi_vectors(ioapic);
-	for_each_set_bit(pin, &irr, RL_IOAPIC_PINS)
-		ioapic_set_level(ioapic, pin, true, true);
+	if (set) {
+		ioapic->s = *state;
+		ioapic->s.irr = 0;
+		ioapic->irr_delivered = 0;
+		ioapic_update_eoi_vectors(ioapic);
+		for_each_set_bit(pin, &irr, RL_IOAPIC_PINS)
+			ioapic_set_level(ioapic, pin, true, true);
+	} else {
+		*state = ioapic->s;
+		state->irr &= ~ioapic->irr_delivered;
+	}
 	spin_unlock_irqrestore(&ioapic->lock, flags);
 }
 
-/* vm->lock held; undone by rl_ioapic_destroy(). */
+/* vm->lock and vm->slots_lock held; also a failure is undone by rl_ioapic_destroy(). */
 int rl_ioapic_create(struct rl_vm *vm)
 {
 	struct rl_ioapic *ioapic;
-	int i, r;
+	int i;
 
 	ioapic = kzalloc(sizeof(*ioapic), GFP_KERNEL_ACCOUNT);
 	if (!ioapic)
@@ -374,16 +368,8 @@ int rl_ioapic_create(struct rl_vm *vm)
 	ioapic->s.base_address = IOAPIC_BASE;
 	for (i = 0; i < RL_IOAPIC_PINS; i++)
 		*ioapic_entry(ioapic, i) = ENTRY_MASKED;
-
-	mutex_lock(&vm->slots_lock);
-	r = rl_bus_add(vm, RL_BUS_MMIO, IOAPIC_BASE, IOAPIC_LEN, &ioapic->dev);
-	mutex_unlock(&vm->slots_lock);
-	if (r) {
-		kfree(ioapic);
-		return r;
-	}
 	vm->irq.ioapic = ioapic;
-	return 0;
+	return rl_bus_add(vm, RL_BUS_MMIO, IOAPIC_BASE, IOAPIC_LEN, &ioapic->dev);
 }
 
 void rl_ioapic_stop(struct rl_vm *vm)
@@ -399,9 +385,7 @@ void rl_ioapic_destroy(struct rl_vm *vm)
 	if (!ioapic)
 		return;
 	rl_ioapic_stop(vm);
-	mutex_lock(&vm->slots_lock);
-	rl_bus_del(vm, RL_BUS_MMIO, &ioapic->dev);
-	mutex_unlock(&vm->slots_lock);
+	rl_bus_del(vm, &ioapic->dev);
 	vm->irq.ioapic = NULL;
 	kfree(ioapic);
 }

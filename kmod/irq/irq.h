@@ -66,8 +66,7 @@ void rl_irq_stop(struct rl_vm *vm);
 void rl_irq_destroy(struct rl_vm *vm);		/* last reference */
 int rl_create_irqchip(struct rl_vm *vm);	/* vm->lock held; EEXIST, EINVAL after a vCPU */
 int rl_split_irqchip(struct rl_vm *vm, u64 pins);	/* likewise, but EEXIST after a vCPU */
-int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip);	/* ENXIO, EINVAL */
-int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip);
+int rl_irqchip_state(struct rl_vm *vm, struct kvm_irqchip *chip, bool set);
 int rl_irq_line(struct rl_vm *vm, struct kvm_irq_level *level);	/* fills level->status; ENXIO */
 int rl_signal_msi(struct rl_vm *vm, const struct kvm_msi *msi);	/* vCPUs reached, EINVAL */
 int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr);

@@ -140,20 +140,17 @@ void rl_ioapic_destroy(struct rl_vm *vm);
 int rl_ioapic_set_irq(struct rl_vm *vm, u8 pin, enum rl_irq_source src, int level,
 		      bool line_status);
 void rl_ioapic_eoi(struct rl_vcpu *vcpu, u8 vector, bool level);
-void rl_ioapic_get(struct rl_vm *vm, struct kvm_ioapic_state *state);
-void rl_ioapic_set(struct rl_vm *vm, const struct kvm_ioapic_state *state);
+void rl_ioapic_state(struct rl_vm *vm, struct kvm_ioapic_state *state, bool set);
 void rl_ioapic_notifiers_changed(struct rl_vm *vm);
 
 /* pic.c */
 int rl_pic_create(struct rl_vm *vm);
 void rl_pic_destroy(struct rl_vm *vm);
 int rl_pic_set_irq(struct rl_vm *vm, u8 pin, enum rl_irq_source src, int level);
-void rl_pic_get(struct rl_vm *vm, int chip, struct kvm_pic_state *state);
-void rl_pic_set(struct rl_vm *vm, int chip, const struct kvm_pic_state *state);
+void rl_pic_state(struct rl_vm *vm, int chip, struct kvm_pic_state *state, bool set);
 
 /* pit.c */
 void rl_pit_stop(struct rl_vm *vm);
-void rl_pit_destroy(struct rl_vm *vm);
 bool rl_pit_wants_ack(struct rl_vm *vm);
 void rl_pit_acked(struct rl_vm *vm);
 void rl_pit_unmasked(struct rl_vm *vm);

@@ -34,15 +34,22 @@ void rl_irq_stop(struct rl_vm *vm)
 	rl_ioapic_stop(vm);
 }
 
-void rl_irq_destroy(struct rl_vm *vm)
+static void irqchip_free(struct rl_vm *vm)
 {
-	rl_irqfd_stop(vm);
-	rl_pit_destroy(vm);
+	mutex_lock(&vm->slots_lock);
 	rl_ioapic_destroy(vm);
 	rl_pic_destroy(vm);
+	mutex_unlock(&vm->slots_lock);
 	rl_routing_free(vm);
 	kfree(vm->irq.map);
 	vm->irq.map = NULL;
+}
+
+/* After rl_irq_stop(), and when the buses have gone. */
+void rl_irq_destroy(struct rl_vm *vm)
+{
+	irqchip_free(vm);
+	kfree(vm->irq.pit);
 }
 
 /**
@@ -53,38 +60,24 @@ void rl_irq_destroy(struct rl_vm *vm)
  */
 int rl_create_irqchip(struct rl_vm *vm)
 {
-	struct rl_irq *irq = &vm->irq;
 	int r;
 
 	lockdep_assert_held(&vm->lock);
-	if (irq->in_kernel)
+	if (vm->irq.in_kernel)
 		return -EEXIST;
 	if (vm->nr_vcpus)
 		return -EINVAL;
-	r = rl_apic_map_create(vm);
-	if (r)
+	mutex_lock(&vm->slots_lock);
+	r = rl_apic_map_create(vm) ?: rl_pic_create(vm) ?: rl_ioapic_create(vm) ?:
+	    rl_routing_default(vm);
+	mutex_unlock(&vm->slots_lock);
+	if (r) {
+		irqchip_free(vm);
 		return r;
-	r = rl_pic_create(vm);
-	if (r)
-		goto err_map;
-	r = rl_ioapic_create(vm);
-	if (r)
-		goto err_pic;
-	r = rl_routing_default(vm);
-	if (r)
-		goto err_ioapic;
+	}
 	/* Pairs with rl_irqchip_in_kernel(): all of it is there. */
-	smp_store_release(&irq->in_kernel, true);
+	smp_store_release(&vm->irq.in_kernel, true);
 	return 0;
-
-err_ioapic:
-	rl_ioapic_destroy(vm);
-err_pic:
-	rl_pic_destroy(vm);
-err_map:
-	kfree(irq->map);
-	irq->map = NULL;
-	return r;
 }
 
 /**
@@ -104,9 +97,7 @@ int rl_split_irqchip(struct rl_vm *vm, u64 pins)
 		return -EINVAL;
 	if (irq->in_kernel || vm->nr_vcpus)
 		return -EEXIST;
-	r = rl_set_routing(vm, NULL, 0);
-	if (!r)
-		r = rl_apic_map_create(vm);
+	r = rl_set_routing(vm, NULL, 0) ?: rl_apic_map_create(vm);
 	if (r)
 		return r;
 	irq->split = true;
@@ -116,29 +107,24 @@ int rl_split_irqchip(struct rl_vm *vm, u64 pins)
 	return 0;
 }
 
-int rl_get_irqchip(struct rl_vm *vm, struct kvm_irqchip *chip)
+/**
+ * rl_irqchip_state() - KVM_GET_IRQCHIP and KVM_SET_IRQCHIP
+ * @vm: the VM
+ * @chip: whose, and its state
+ * @set: from @chip rather than into it
+ *
+ * Return: 0, -ENXIO without it in the kernel, -EINVAL for another chip.
+ */
+int rl_irqchip_state(struct rl_vm *vm, struct kvm_irqchip *chip, bool set)
 {
 	if (!rl_irqchip_full(&vm->irq))
 		return -ENXIO;
 	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
 		return -EINVAL;
 	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
-		rl_ioapic_get(vm, &chip->chip.ioapic);
+		rl_ioapic_state(vm, &chip->chip.ioapic, set);
 	else
-		rl_pic_get(vm, chip->chip_id, &chip->chip.pic);
-	return 0;
-}
-
-int rl_set_irqchip(struct rl_vm *vm, const struct kvm_irqchip *chip)
-{
-	if (!rl_irqchip_full(&vm->irq))
-		return -ENXIO;
-	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
-		return -EINVAL;
-	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
-		rl_ioapic_set(vm, &chip->chip.ioapic);
-	else
-		rl_pic_set(vm, chip->chip_id, &chip->chip.pic);
+		rl_pic_state(vm, chip->chip_id, &chip->chip.pic, set);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * irqfd: an eventfd whose signal is an interrupt; and its counterpart, an
  * eventfd that is signalled when a level-triggered interrupt was served.
  *
- * Owns:    struct irqfd, struct resampler.
+ * Owns:    struct irqfd.
  * Touches: routing.c to inject.
  * Locks:   irq.lock for assigning, removing and resamplers; irq.irqfd_lock,
  *          IRQs off, for the two lists of irqfds; vm->srcu to walk resamplers.
@@ -26,13 +26,6 @@
 #include "../trace.h"
 #include "irq_priv.h"
 
-/* Level-triggered irqfds of one GSI: an EOI lowers the line once for all. */
-struct resampler {
-	struct list_head link;		/* irq.resamplers */
-	struct list_head irqfds;	/* RCU */
-	u32 gsi;
-};
-
 struct irqfd {
 	struct rl_vm *vm;
 	u32 gsi;
@@ -41,15 +34,15 @@ struct irqfd {
 	poll_table pt;
 	struct list_head link;		/* irq.irqfds or irq.dead_irqfds */
 	bool dead;			/* under irqfd_lock */
-	struct resampler *resampler;	/* NULL: edge */
+	/* Of a level-triggered one, whose line falls when it was served, else NULL. */
 	struct eventfd_ctx *resamplefd;
-	struct list_head resampler_link;
+	struct list_head resampler_link;	/* irq.resamplers */
 };
 
 static void irqfd_inject(struct irqfd *irqfd)
 {
 	rl_trace(irqfd, irqfd->vm, irqfd->gsi);
-	if (irqfd->resampler) {
+	if (irqfd->resamplefd) {
 		rl_set_gsi_from(irqfd->vm, RL_SRC_RESAMPLE, irqfd->gsi, 1, false);
 		return;
 	}
@@ -57,14 +50,19 @@ static void irqfd_inject(struct irqfd *irqfd)
 	rl_set_gsi_from(irqfd->vm, RL_SRC_USER, irqfd->gsi, 0, false);
 }
 
-/* Resampling */
+/* Resampling; all irqfds of a GSI drive its line together. */
+
+#define for_each_resampler(irqfd, vm)								\
+	list_for_each_entry_srcu(irqfd, &(vm)->irq.resamplers, resampler_link,			\
+				 srcu_read_lock_held(&(vm)->srcu) ||				\
+				 lockdep_is_held(&(vm)->irq.lock))
 
 bool rl_resample_wanted(struct rl_vm *vm, u32 gsi)
 {
-	struct resampler *rs;
+	struct irqfd *irqfd;
 
-	list_for_each_entry_srcu(rs, &vm->irq.resamplers, link, srcu_read_lock_held(&vm->srcu))
-		if (rs->gsi == gsi)
+	for_each_resampler(irqfd, vm)
+		if (irqfd->gsi == gsi)
 			return true;
 	return false;
 }
@@ -72,76 +70,44 @@ bool rl_resample_wanted(struct rl_vm *vm, u32 gsi)
 /* A GSI was served: lower it, and have its devices look whether they still want it. */
 void rl_resample_acked(struct rl_vm *vm, u32 gsi)
 {
-	struct resampler *rs;
+	bool lowered = false;
 	struct irqfd *irqfd;
 
-	list_for_each_entry_srcu(rs, &vm->irq.resamplers, link, srcu_read_lock_held(&vm->srcu)) {
-		if (rs->gsi != gsi)
+	for_each_resampler(irqfd, vm) {
+		if (irqfd->gsi != gsi)
 			continue;
-		rl_set_gsi_from(vm, RL_SRC_RESAMPLE, gsi, 0, false);
-		list_for_each_entry_srcu(irqfd, &rs->irqfds, resampler_link,
-					 srcu_read_lock_held(&vm->srcu))
-			rl_eventfd_signal(irqfd->resamplefd);
+		if (!lowered)
+			rl_set_gsi_from(vm, RL_SRC_RESAMPLE, gsi, 0, false);
+		lowered = true;
+		rl_eventfd_signal(irqfd->resamplefd);
 	}
-}
-
-static int resampler_join(struct irqfd *irqfd)
-{
-	struct rl_irq *irq = &irqfd->vm->irq;
-	struct resampler *rs;
-
-	list_for_each_entry(rs, &irq->resamplers, link)
-		if (rs->gsi == irqfd->gsi)
-			goto found;
-	rs = kzalloc(sizeof(*rs), GFP_KERNEL_ACCOUNT);
-	if (!rs)
-		return -ENOMEM;
-	rs->gsi = irqfd->gsi;
-	INIT_LIST_HEAD(&rs->irqfds);
-	list_add_rcu(&rs->link, &irq->resamplers);
-	rl_ioapic_notifiers_changed(irqfd->vm);
-found:
-	irqfd->resampler = rs;
-	list_add_rcu(&irqfd->resampler_link, &rs->irqfds);
-	return 0;
 }
 
 static void resampler_leave(struct irqfd *irqfd)
 {
-	struct resampler *rs = irqfd->resampler;
 	struct rl_vm *vm = irqfd->vm;
-	bool last;
 
 	list_del_rcu(&irqfd->resampler_link);
-	last = list_empty(&rs->irqfds);
-	if (last)
-		list_del_rcu(&rs->link);
 	synchronize_srcu_expedited(&vm->srcu);
-	if (!last)
+	if (rl_resample_wanted(vm, irqfd->gsi))
 		return;
 	rl_ioapic_notifiers_changed(vm);
-	rl_set_gsi_from(vm, RL_SRC_RESAMPLE, rs->gsi, 0, false);
-	kfree(rs);
+	rl_set_gsi_from(vm, RL_SRC_RESAMPLE, irqfd->gsi, 0, false);
 }
 
-/* The end of an irqfd; irq.lock held. */
 static void irqfd_free(struct irqfd *irqfd)
 {
-	u64 count;
-
-	/* From here on nobody is in irqfd_wakeup(). */
-	eventfd_ctx_remove_wait_queue(irqfd->ctx, &irqfd->wait, &count);
-	if (irqfd->resampler) {
-		resampler_leave(irqfd);
+	if (!IS_ERR_OR_NULL(irqfd->resamplefd))
 		eventfd_ctx_put(irqfd->resamplefd);
-	}
-	eventfd_ctx_put(irqfd->ctx);
+	if (!IS_ERR_OR_NULL(irqfd->ctx))
+		eventfd_ctx_put(irqfd->ctx);
 	kfree(irqfd);
 }
 
 static void irqfd_reap_locked(struct rl_irq *irq)
 {
 	struct irqfd *irqfd;
+	u64 count;
 
 	lockdep_assert_held(&irq->lock);
 	for (;;) {
@@ -152,6 +118,10 @@ static void irqfd_reap_locked(struct rl_irq *irq)
 		spin_unlock_irq(&irq->irqfd_lock);
 		if (!irqfd)
 			return;
+		/* From here on nobody is in irqfd_wakeup(). */
+		eventfd_ctx_remove_wait_queue(irqfd->ctx, &irqfd->wait, &count);
+		if (irqfd->resamplefd)
+			resampler_leave(irqfd);
 		irqfd_free(irqfd);
 	}
 }
@@ -203,13 +173,15 @@ static void irqfd_poll(struct file *file, wait_queue_head_t *wqh, poll_table *pt
 	add_wait_queue_priority(wqh, &container_of(pt, struct irqfd, pt)->wait);
 }
 
-/* irq.lock held; @irqfd->ctx is this VM's alone. */
-static int irqfd_publish(struct irqfd *irqfd)
+/* irq.lock held. -EBUSY when its eventfd is an irqfd of this VM already. */
+static int irqfd_start(struct irqfd *irqfd, struct file *file)
 {
 	struct rl_irq *irq = &irqfd->vm->irq;
 	struct irqfd *other;
 	int r = 0;
 
+	init_waitqueue_func_entry(&irqfd->wait, irqfd_wakeup);
+	init_poll_funcptr(&irqfd->pt, irqfd_poll);
 	spin_lock_irq(&irq->irqfd_lock);
 	list_for_each_entry(other, &irq->irqfds, link)
 		if (other->ctx == irqfd->ctx)
@@ -217,25 +189,11 @@ static int irqfd_publish(struct irqfd *irqfd)
 	if (!r)
 		list_add_tail(&irqfd->link, &irq->irqfds);
 	spin_unlock_irq(&irq->irqfd_lock);
-	return r;
-}
-
-static int irqfd_setup(struct irqfd *irqfd, struct file *file)
-{
-	int r;
-
-	if (irqfd->resamplefd) {
-		r = resampler_join(irqfd);
-		if (r)
-			return r;
-	}
-	init_waitqueue_func_entry(&irqfd->wait, irqfd_wakeup);
-	init_poll_funcptr(&irqfd->pt, irqfd_poll);
-	r = irqfd_publish(irqfd);
-	if (r) {
-		if (irqfd->resampler)
-			resampler_leave(irqfd);
+	if (r)
 		return r;
+	if (irqfd->resamplefd) {
+		list_add_rcu(&irqfd->resampler_link, &irq->resamplers);
+		rl_ioapic_notifiers_changed(irqfd->vm);
 	}
 	/* A signal from before counts as well. */
 	if (vfs_poll(file, &irqfd->pt) & EPOLLIN)
@@ -245,71 +203,64 @@ static int irqfd_setup(struct irqfd *irqfd, struct file *file)
 
 static int irqfd_assign(struct rl_vm *vm, const struct kvm_irqfd *args)
 {
+	bool resample = args->flags & KVM_IRQFD_FLAG_RESAMPLE;
 	struct irqfd *irqfd;
 	struct file *file;
 	int r;
 
 	/* The end of a level is seen by an I/O APIC here. */
-	if (args->flags & KVM_IRQFD_FLAG_RESAMPLE ? !rl_irqchip_full(&vm->irq) :
-						    !rl_irqchip_in_kernel(&vm->irq))
+	if (resample ? !rl_irqchip_full(&vm->irq) : !rl_irqchip_in_kernel(&vm->irq))
 		return -EINVAL;
-	irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
-	if (!irqfd)
-		return -ENOMEM;
-	irqfd->vm = vm;
-	irqfd->gsi = args->gsi;
-
 	/* Kept to the end: no EPOLLHUP while this goes on. */
 	file = fget(args->fd);
-	r = -EBADF;
 	if (!file)
-		goto err_free;
+		return -EBADF;
+	r = -ENOMEM;
+	irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
+	if (!irqfd)
+		goto out;
+	irqfd->vm = vm;
+	irqfd->gsi = args->gsi;
 	irqfd->ctx = eventfd_ctx_fileget(file);
 	r = PTR_ERR_OR_ZERO(irqfd->ctx);
-	if (r)
-		goto err_file;
-	if (args->flags & KVM_IRQFD_FLAG_RESAMPLE) {
+	if (!r && resample) {
 		irqfd->resamplefd = eventfd_ctx_fdget(args->resamplefd);
 		r = PTR_ERR_OR_ZERO(irqfd->resamplefd);
-		if (r)
-			goto err_ctx;
 	}
-	mutex_lock(&vm->irq.lock);
-	r = irqfd_setup(irqfd, file);
-	mutex_unlock(&vm->irq.lock);
+	if (!r) {
+		mutex_lock(&vm->irq.lock);
+		r = irqfd_start(irqfd, file);
+		mutex_unlock(&vm->irq.lock);
+	}
 	if (r)
-		goto err_resamplefd;
+		irqfd_free(irqfd);
+out:
 	fput(file);
-	return 0;
-
-err_resamplefd:
-	if (irqfd->resamplefd)
-		eventfd_ctx_put(irqfd->resamplefd);
-err_ctx:
-	eventfd_ctx_put(irqfd->ctx);
-err_file:
-	fput(file);
-err_free:
-	kfree(irqfd);
 	return r;
+}
+
+/* Those of @ctx and @gsi, or with @ctx NULL all; no interrupt comes from them after this. */
+static void irqfd_kill_all(struct rl_vm *vm, struct eventfd_ctx *ctx, u32 gsi)
+{
+	struct irqfd *irqfd, *next;
+
+	mutex_lock(&vm->irq.lock);
+	spin_lock_irq(&vm->irq.irqfd_lock);
+	list_for_each_entry_safe(irqfd, next, &vm->irq.irqfds, link)
+		if (!ctx || (irqfd->ctx == ctx && irqfd->gsi == gsi))
+			irqfd_kill(irqfd);
+	spin_unlock_irq(&vm->irq.irqfd_lock);
+	irqfd_reap_locked(&vm->irq);
+	mutex_unlock(&vm->irq.lock);
 }
 
 static int irqfd_deassign(struct rl_vm *vm, const struct kvm_irqfd *args)
 {
 	struct eventfd_ctx *ctx = eventfd_ctx_fdget(args->fd);
-	struct irqfd *irqfd, *next;
 
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
-	mutex_lock(&vm->irq.lock);
-	spin_lock_irq(&vm->irq.irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &vm->irq.irqfds, link)
-		if (irqfd->ctx == ctx && irqfd->gsi == args->gsi)
-			irqfd_kill(irqfd);
-	spin_unlock_irq(&vm->irq.irqfd_lock);
-	/* No interrupt comes from it after this call. */
-	irqfd_reap_locked(&vm->irq);
-	mutex_unlock(&vm->irq.lock);
+	irqfd_kill_all(vm, ctx, args->gsi);
 	eventfd_ctx_put(ctx);
 	return 0;
 }
@@ -344,14 +295,6 @@ void rl_irqfd_init(struct rl_vm *vm)
 /* No VM ioctl can come any more, so none is assigned after. */
 void rl_irqfd_stop(struct rl_vm *vm)
 {
-	struct irqfd *irqfd, *next;
-
-	mutex_lock(&vm->irq.lock);
-	spin_lock_irq(&vm->irq.irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &vm->irq.irqfds, link)
-		irqfd_kill(irqfd);
-	spin_unlock_irq(&vm->irq.irqfd_lock);
-	irqfd_reap_locked(&vm->irq);
-	mutex_unlock(&vm->irq.lock);
+	irqfd_kill_all(vm, NULL, 0);
 	cancel_work_sync(&vm->irq.reap);
 }

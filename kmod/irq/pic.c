@@ -384,35 +384,27 @@ static const struct rl_bus_dev_ops pic_ops = {
 	.write = pic_port_write,
 };
 
-void rl_pic_get(struct rl_vm *vm, int chip, struct kvm_pic_state *state)
-{
-	struct rl_pic *pic = vm->irq.pic;
-	unsigned long flags = pic_lock(pic);
-
-	*state = pic->chip[chip];
-	pic_unlock(pic, flags);
-}
-
-void rl_pic_set(struct rl_vm *vm, int chip, const struct kvm_pic_state *state)
+void rl_pic_state(struct rl_vm *vm, int chip, struct kvm_pic_state *state, bool set)
 {
 	struct rl_pic *pic = vm->irq.pic;
 	unsigned long flags = pic_lock(pic);
 	u8 elcr_mask = pic->chip[chip].elcr_mask;
 
-	pic->chip[chip] = *state;
-	pic->chip[chip].priority_add &= 7;
-	pic->chip[chip].elcr_mask = elcr_mask;
-	pic_update(pic);
+	if (set) {
+		pic->chip[chip] = *state;
+		pic->chip[chip].priority_add &= 7;
+		pic->chip[chip].elcr_mask = elcr_mask;
+		pic_update(pic);
+	} else {
+		*state = pic->chip[chip];
+	}
 	pic_unlock(pic, flags);
 }
 
-static const u16 pic_ports[] = { PIC_MASTER_PORT, PIC_SLAVE_PORT, PIC_ELCR_PORT };
-
-/* vm->lock held; undone by rl_pic_destroy(). */
+/* vm->lock and vm->slots_lock held; also a failure is undone by rl_pic_destroy(). */
 int rl_pic_create(struct rl_vm *vm)
 {
 	struct rl_pic *pic;
-	int i, r = 0;
 
 	pic = kzalloc(sizeof(*pic), GFP_KERNEL_ACCOUNT);
 	if (!pic)
@@ -423,15 +415,10 @@ int rl_pic_create(struct rl_vm *vm)
 	/* Timer, keyboard, cascade, RTC and FPU are edges for good. */
 	pic->chip[0].elcr_mask = 0xf8;
 	pic->chip[1].elcr_mask = 0xde;
-
 	vm->irq.pic = pic;
-	mutex_lock(&vm->slots_lock);
-	for (i = 0; !r && i < ARRAY_SIZE(pic_ports); i++)
-		r = rl_bus_add(vm, RL_BUS_PIO, pic_ports[i], 2, &pic->dev);
-	mutex_unlock(&vm->slots_lock);
-	if (r)
-		rl_pic_destroy(vm);
-	return r;
+	return rl_bus_add(vm, RL_BUS_PIO, PIC_MASTER_PORT, 2, &pic->dev) ?:
+	       rl_bus_add(vm, RL_BUS_PIO, PIC_SLAVE_PORT, 2, &pic->dev) ?:
+	       rl_bus_add(vm, RL_BUS_PIO, PIC_ELCR_PORT, 2, &pic->dev);
 }
 
 void rl_pic_destroy(struct rl_vm *vm)
@@ -440,10 +427,7 @@ void rl_pic_destroy(struct rl_vm *vm)
 
 	if (!pic)
 		return;
-	mutex_lock(&vm->slots_lock);
-	while (!rl_bus_del(vm, RL_BUS_PIO, &pic->dev))
-		;
-	mutex_unlock(&vm->slots_lock);
+	rl_bus_del(vm, &pic->dev);
 	vm->irq.pic = NULL;
 	kfree(pic);
 }

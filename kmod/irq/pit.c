@@ -439,13 +439,13 @@ int rl_create_pit(struct rl_vm *vm, u32 flags)
 	}
 	mutex_lock(&vm->slots_lock);
 	r = rl_bus_add(vm, RL_BUS_PIO, PIT_PORT, 4, &pit->dev);
-	if (!r && flags & KVM_PIT_SPEAKER_DUMMY) {
+	if (!r && flags & KVM_PIT_SPEAKER_DUMMY)
 		r = rl_bus_add(vm, RL_BUS_PIO, PIT_SPEAKER, 1, &pit->dev);
-		if (r)
-			rl_bus_del(vm, RL_BUS_PIO, &pit->dev);
-	}
+	if (r)
+		rl_bus_del(vm, &pit->dev);
 	mutex_unlock(&vm->slots_lock);
 	if (r) {
+		hrtimer_cancel(&pit->timer);
 		kfree(pit);
 		return r;
 	}
@@ -459,19 +459,4 @@ void rl_pit_stop(struct rl_vm *vm)
 {
 	if (vm->irq.pit)
 		hrtimer_cancel(&vm->irq.pit->timer);
-}
-
-void rl_pit_destroy(struct rl_vm *vm)
-{
-	struct rl_pit *pit = vm->irq.pit;
-
-	if (!pit)
-		return;
-	mutex_lock(&vm->slots_lock);
-	while (!rl_bus_del(vm, RL_BUS_PIO, &pit->dev))
-		;
-	mutex_unlock(&vm->slots_lock);
-	hrtimer_cancel(&pit->timer);
-	vm->irq.pit = NULL;
-	kfree(pit);
 }

@@ -17,49 +17,47 @@ struct route {
 	u32 gsi;
 	u8 type;		/* KVM_IRQ_ROUTING_* */
 	u8 chip, pin;		/* pin 0-15 over both 8259s */
-	u32 addr_lo, addr_hi, data;
+	u16 next;		/* of the same GSI, as in first[] */
+	u32 data;
+	u64 addr;
 };
 
-/* Immutable once published. */
+/* Immutable once published; one allocation. */
 struct rl_routing {
 	s16 pin_gsi[KVM_NR_IRQCHIPS][RL_IOAPIC_PINS];	/* or -1 */
 	u32 nr_gsis;
-	u16 *first;		/* nr_gsis + 1 indexes into route[] */
-	struct route route[];	/* sorted by GSI */
+	u32 nr;
+	u16 *first;		/* by GSI: index in route[] plus one, 0 ends the chain */
+	struct route route[];
 };
 
 /* MSI */
 
-static int send_msi(struct rl_vm *vm, u32 addr_lo, u32 addr_hi, u32 data)
+static bool msi_invalid(struct rl_vm *vm, u64 addr)
 {
-	/* SDM Vol 3A, "Message Address Register Format", "Message Data Register Format". */
-	struct rl_apic_msg msg = {
-		.dest = addr_lo >> 12 & 0xff,
-		.vector = data,
-		.mode = data & APIC_MODE_MASK,
-		.logical = addr_lo & BIT(2),
-		.assert = true,
-		.level = data & BIT(15),
-		.lowest = (data & APIC_MODE_MASK) == APIC_DM_LOWEST || addr_lo & BIT(3),
-	};
-
-	/* KVM_CAP_X2APIC_API: the upper 24 bits of the id are in the upper address. */
-	if (vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS)
-		msg.dest |= addr_hi & ~0xffu;
-	rl_trace(msi, vm, msg.dest, msg.logical, msg.mode, msg.vector);
-	return rl_apic_deliver(vm, &msg);
-}
-
-static bool msi_invalid(struct rl_vm *vm, u32 addr_hi)
-{
-	return vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS && addr_hi & 0xff;
+	return vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS && addr >> 32 & 0xff;
 }
 
 int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
 {
-	if (!vm->irq.map || msi_invalid(vm, addr >> 32))
+	/* SDM Vol 3A, "Message Address Register Format", "Message Data Register Format". */
+	struct rl_apic_msg msg = {
+		.dest = addr >> 12 & 0xff,
+		.vector = data,
+		.mode = data & APIC_MODE_MASK,
+		.logical = addr & BIT(2),
+		.assert = true,
+		.level = data & BIT(15),
+		.lowest = (data & APIC_MODE_MASK) == APIC_DM_LOWEST || addr & BIT(3),
+	};
+
+	if (!vm->irq.map || msi_invalid(vm, addr))
 		return -EINVAL;
-	return send_msi(vm, addr, addr >> 32, data);
+	/* The upper 24 bits of the id are in the upper address. */
+	if (vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS)
+		msg.dest |= addr >> 32;
+	rl_trace(msi, vm, msg.dest, msg.logical, msg.mode, msg.vector);
+	return rl_apic_deliver(vm, &msg);
 }
 
 /* Delivery */
@@ -68,7 +66,7 @@ static int route_set(struct rl_vm *vm, const struct route *r, enum rl_irq_source
 		     bool line_status)
 {
 	if (r->type == KVM_IRQ_ROUTING_MSI)
-		return level ? send_msi(vm, r->addr_lo, r->addr_hi, r->data) : -1;
+		return level ? rl_send_msi(vm, r->addr, r->data) : -1;
 	if (r->chip == KVM_IRQCHIP_IOAPIC)
 		return rl_ioapic_set_irq(vm, r->pin, src, level, line_status);
 	return rl_pic_set_irq(vm, r->pin, src, level);
@@ -95,9 +93,9 @@ int rl_set_gsi_from(struct rl_vm *vm, enum rl_irq_source src, u32 gsi, int level
 	idx = srcu_read_lock(&vm->srcu);
 	rt = srcu_dereference(vm->irq.routing, &vm->srcu);
 	if (rt && gsi < rt->nr_gsis) {
-		gsi = array_index_nospec(gsi, rt->nr_gsis);
-		for (i = rt->first[gsi]; i < rt->first[gsi + 1]; i++) {
-			r = route_set(vm, &rt->route[i], src, level, line_status);
+		i = rt->first[array_index_nospec(gsi, rt->nr_gsis)];
+		for (; i; i = rt->route[i - 1].next) {
+			r = route_set(vm, &rt->route[i - 1], src, level, line_status);
 			if (r >= 0)
 				sum = r + max(sum, 0);
 		}
@@ -116,13 +114,14 @@ bool rl_vector_is_users(struct rl_vm *vm, u8 vector)
 {
 	int idx = srcu_read_lock(&vm->srcu);
 	const struct rl_routing *rt = srcu_dereference(vm->irq.routing, &vm->srcu);
-	u32 end = rt ? rt->first[min(rt->nr_gsis, vm->irq.user_pins)] : 0, i;
+	u32 i, nr = rt ? rt->nr : 0;
 
-	for (i = 0; i < end; i++)
-		if ((u8)rt->route[i].data == vector && rt->route[i].data & BIT(15))
+	for (i = 0; i < nr; i++)
+		if (rt->route[i].gsi < vm->irq.user_pins && rt->route[i].data & BIT(15) &&
+		    (u8)rt->route[i].data == vector)
 			break;
 	srcu_read_unlock(&vm->srcu, idx);
-	return i < end;
+	return i < nr;
 }
 
 /* Back from a pin; [a] any context, no interrupt controller's lock held but for the first. */
@@ -185,65 +184,50 @@ static int route_from_user(struct rl_vm *vm, struct route *r,
 		r->pin = ue->u.irqchip.pin + (r->chip == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0);
 		return 0;
 	case KVM_IRQ_ROUTING_MSI:
-		if (ue->flags & ~KVM_MSI_VALID_DEVID || msi_invalid(vm, ue->u.msi.address_hi))
-			return -EINVAL;
-		r->addr_lo = ue->u.msi.address_lo;
-		r->addr_hi = ue->u.msi.address_hi;
+		r->addr = ue->u.msi.address_lo | (u64)ue->u.msi.address_hi << 32;
 		r->data = ue->u.msi.data;
-		return 0;
+		return ue->flags & ~KVM_MSI_VALID_DEVID || msi_invalid(vm, r->addr) ? -EINVAL : 0;
 	default:
 		return -EINVAL;
 	}
 }
 
-/* Two entries of a GSI go to different irqchips, or there is only one. */
-static bool routes_clash(const struct route *a, const struct route *b)
-{
-	return a->type != KVM_IRQ_ROUTING_IRQCHIP || b->type != KVM_IRQ_ROUTING_IRQCHIP ||
-	       a->chip == b->chip;
-}
-
-/* Sort into route[] by counting; @first has nr_gsis + 1 zeroed slots. */
 static int routing_fill(struct rl_vm *vm, struct rl_routing *rt,
-			const struct kvm_irq_routing_entry *entries, u32 nr)
+			const struct kvm_irq_routing_entry *entries)
 {
-	struct route r = {};
-	u32 i, n, gsi;
+	const struct route *other;
+	struct route *r;
+	u16 *first, n;
+	u32 i;
 	int err;
 
 	memset(rt->pin_gsi, -1, sizeof(rt->pin_gsi));
-	for (i = 0; i < nr; i++)
-		rt->first[entries[i].gsi + 1]++;
-	for (i = 0; i < rt->nr_gsis; i++)
-		rt->first[i + 1] += rt->first[i];
-	for (i = 0; i < nr; i++) {
-		err = route_from_user(vm, &r, &entries[i]);
+	for (i = 0; i < rt->nr; i++) {
+		r = &rt->route[i];
+		err = route_from_user(vm, r, &entries[i]);
 		if (err)
 			return err;
-		gsi = array_index_nospec(r.gsi, rt->nr_gsis);
-		/* This GSI's slots fill up from the front; type 0 is the free one for @r. */
-		for (n = rt->first[gsi]; rt->route[n].type; n++)
-			if (routes_clash(&rt->route[n], &r))
+		first = &rt->first[array_index_nospec(r->gsi, rt->nr_gsis)];
+		/* Two routes of a GSI go to different irqchips, or there is only one. */
+		for (n = *first; n; n = other->next) {
+			other = &rt->route[n - 1];
+			if (r->type != KVM_IRQ_ROUTING_IRQCHIP ||
+			    other->type != KVM_IRQ_ROUTING_IRQCHIP || r->chip == other->chip)
 				return -EINVAL;
-		rt->route[n] = r;
-		if (r.type == KVM_IRQ_ROUTING_IRQCHIP)
-			rt->pin_gsi[r.chip][r.pin] = gsi;
+		}
+		r->next = *first;
+		*first = i + 1;
+		if (r->type == KVM_IRQ_ROUTING_IRQCHIP)
+			rt->pin_gsi[r->chip][r->pin] = r->gsi;
 	}
 	return 0;
-}
-
-static void routing_free(struct rl_routing *rt)
-{
-	if (rt)
-		kvfree(rt->first);
-	kvfree(rt);
 }
 
 /**
  * rl_set_routing() - KVM_SET_GSI_ROUTING
  * @vm:      with an in-kernel irqchip
  * @entries: the new table
- * @nr:      number of entries
+ * @nr:      number of entries, RL_NR_GSIS at most
  *
  * When it returns, no interrupt goes by the old table any more.
  * Return: 0, -EINVAL (GSI, type, flags, irqchip, pin, an irqchip or MSI twice
@@ -253,25 +237,25 @@ int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries
 {
 	struct rl_routing *rt, *old;
 	u32 i, nr_gsis = 0;
-	int r = -ENOMEM;
+	int r;
 
-	if (nr > RL_NR_GSIS)
-		return -EINVAL;
 	for (i = 0; i < nr; i++) {
 		if (entries[i].gsi >= RL_NR_GSIS)
 			return -EINVAL;
 		nr_gsis = max(nr_gsis, entries[i].gsi + 1);
 	}
-	rt = kvzalloc(struct_size(rt, route, nr), GFP_KERNEL_ACCOUNT);
+	rt = kvzalloc(struct_size(rt, route, nr) + nr_gsis * sizeof(*rt->first),
+		      GFP_KERNEL_ACCOUNT);
 	if (!rt)
 		return -ENOMEM;
 	rt->nr_gsis = nr_gsis;
-	rt->first = kvcalloc(nr_gsis + 1, sizeof(*rt->first), GFP_KERNEL_ACCOUNT);
-	if (!rt->first)
-		goto err_free;
-	r = routing_fill(vm, rt, entries, nr);
-	if (r)
-		goto err_free;
+	rt->nr = nr;
+	rt->first = (u16 *)&rt->route[nr];
+	r = routing_fill(vm, rt, entries);
+	if (r) {
+		kvfree(rt);
+		return r;
+	}
 
 	mutex_lock(&vm->irq.lock);
 	old = rcu_dereference_protected(vm->irq.routing, lockdep_is_held(&vm->irq.lock));
@@ -279,35 +263,29 @@ int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries
 	rl_ioapic_notifiers_changed(vm);
 	mutex_unlock(&vm->irq.lock);
 	synchronize_srcu_expedited(&vm->srcu);
-	routing_free(old);
+	kvfree(old);
 	return 0;
-
-err_free:
-	routing_free(rt);
-	return r;
 }
 
-/* As on a PC: 0 to 15 to both irqchips, the rest to the I/O APIC alone. */
+/* As on a PC: all pins of the I/O APIC, and GSI 0 to 15 to an 8259 as well. */
 int rl_routing_default(struct rl_vm *vm)
 {
+	const int n = RL_IOAPIC_PINS + 16;
 	struct kvm_irq_routing_entry *entries;
-	int i, r, n = 0;
+	int i, r;
 
-	entries = kcalloc(RL_IOAPIC_PINS + 16, sizeof(*entries), GFP_KERNEL);
+	entries = kcalloc(n, sizeof(*entries), GFP_KERNEL);
 	if (!entries)
 		return -ENOMEM;
-	for (i = 0; i < RL_IOAPIC_PINS; i++) {
-		entries[n].gsi = i;
-		entries[n].type = KVM_IRQ_ROUTING_IRQCHIP;
-		entries[n].u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
-		entries[n++].u.irqchip.pin = i;
-		if (i >= 16)
-			continue;
-		entries[n].gsi = i;
-		entries[n].type = KVM_IRQ_ROUTING_IRQCHIP;
-		entries[n].u.irqchip.irqchip =
-			i < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
-		entries[n++].u.irqchip.pin = i & 7;
+	for (i = 0; i < n; i++) {
+		bool pic = i >= RL_IOAPIC_PINS;
+		u32 gsi = pic ? i - RL_IOAPIC_PINS : i;
+
+		entries[i].gsi = gsi;
+		entries[i].type = KVM_IRQ_ROUTING_IRQCHIP;
+		entries[i].u.irqchip.irqchip = !pic ? KVM_IRQCHIP_IOAPIC :
+			gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+		entries[i].u.irqchip.pin = pic ? gsi & 7 : gsi;
 	}
 	r = rl_set_routing(vm, entries, n);
 	kfree(entries);
@@ -317,6 +295,6 @@ int rl_routing_default(struct rl_vm *vm)
 void rl_routing_free(struct rl_vm *vm)
 {
 	/* The VM's end: nobody is left to look at it. */
-	routing_free(rcu_dereference_protected(vm->irq.routing, true));
+	kvfree(rcu_dereference_protected(vm->irq.routing, true));
 	RCU_INIT_POINTER(vm->irq.routing, NULL);
 }
