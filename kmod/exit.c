@@ -115,6 +115,19 @@ static bool msr_is_fast(u32 index, bool write)
 	return !write && index == MSR_IA32_APICBASE;
 }
 
+/* RDMSR or WRMSR; as rl_msr_get() and rl_msr_set() answer. */
+static __always_inline int do_msr(struct rl_vcpu *vcpu, u32 index)
+{
+	int r;
+
+	if (vcpu->exit.msr.write)
+		return rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false);
+	r = rl_msr_get(vcpu, index, &vcpu->exit.msr.val, false);
+	if (!r)
+		set_edx_eax(vcpu, vcpu->exit.msr.val);
+	return r;
+}
+
 static bool fast_msr(struct rl_vcpu *vcpu)
 {
 	u32 index = vcpu->regs[RL_RCX];
@@ -123,14 +136,8 @@ static bool fast_msr(struct rl_vcpu *vcpu)
 	    unlikely(rcu_access_pointer(vcpu->vm->msr_filter)))
 		return false;
 	/* What is refused is for exit_msr() to look at again. */
-	if (vcpu->exit.msr.write) {
-		if (rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false))
-			return false;
-	} else {
-		if (rl_msr_get(vcpu, index, &vcpu->exit.msr.val, false))
-			return false;
-		set_edx_eax(vcpu, vcpu->exit.msr.val);
-	}
+	if (do_msr(vcpu, index))
+		return false;
 	rl_skip_insn(vcpu);
 	return true;
 }
@@ -222,6 +229,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:
 		rl_request(vcpu, RL_REQ_EVENT);
+		/* run_loop() tells user space when it is user space that waits. */
 		return !vcpu->user_pic;
 	default:
 		return false;
@@ -234,12 +242,12 @@ static int skip(struct rl_vcpu *vcpu)
 {
 	int r = need_length(vcpu, false);
 
-	if (r)
-		return r < 0 ? r : RL_RESUME;	/* > 0: a fault is queued instead */
-	rl_skip_insn(vcpu);
-	return RL_RESUME;
+	if (!r)
+		rl_skip_insn(vcpu);
+	return r ?: RL_RESUME;
 }
 
+/* The fast path has dealt with it, or the host's interrupt was taken meanwhile. */
 static int exit_none(struct rl_vcpu *vcpu)
 {
 	return RL_RESUME;
@@ -249,11 +257,11 @@ static int exit_cpuid(struct rl_vcpu *vcpu)
 {
 	int r = need_length(vcpu, false);
 
-	if (r)
-		return r < 0 ? r : RL_RESUME;
-	do_cpuid(vcpu);
-	rl_skip_insn(vcpu);
-	return RL_RESUME;
+	if (!r) {
+		do_cpuid(vcpu);
+		rl_skip_insn(vcpu);
+	}
+	return r ?: RL_RESUME;
 }
 
 static int exit_hlt(struct rl_vcpu *vcpu)
@@ -300,7 +308,7 @@ static noinline int io_slow(struct rl_vcpu *vcpu)
 		return rl_emulate(vcpu);
 	r = need_length(vcpu, false);
 	if (r)
-		return r < 0 ? r : RL_RESUME;
+		return r;
 	if (!bus_io(vcpu)) {
 		rl_skip_insn(vcpu);
 		return RL_RESUME;
@@ -366,21 +374,13 @@ static int msr_failed(struct rl_vcpu *vcpu, u32 reason)
 static int exit_msr(struct rl_vcpu *vcpu)
 {
 	u32 index = vcpu->regs[RL_RCX];
-	u64 val;
-	int r;
+	int r = need_length(vcpu, false);
 
-	r = need_length(vcpu, false);
 	if (r)
-		return r < 0 ? r : RL_RESUME;
+		return r;
 	if (!rl_msr_allowed(vcpu, index, vcpu->exit.msr.write))
 		return msr_failed(vcpu, KVM_MSR_EXIT_REASON_FILTER);
-	if (vcpu->exit.msr.write) {
-		r = rl_msr_set(vcpu, index, rl_edx_eax(vcpu), false);
-	} else {
-		r = rl_msr_get(vcpu, index, &val, false);
-		if (!r)
-			set_edx_eax(vcpu, val);
-	}
+	r = do_msr(vcpu, index);
 	if (r < 0)
 		return r;
 	if (r)
@@ -392,26 +392,9 @@ static int exit_msr(struct rl_vcpu *vcpu)
 
 static int exit_cr(struct rl_vcpu *vcpu)
 {
-	int cr = vcpu->exit.cr.cr, gpr = vcpu->exit.cr.gpr;
 	u8 old_cr8 = rl_get_cr8(vcpu);
-	unsigned long val;
-	int r;
+	int r = rl_emulate(vcpu);
 
-	if (!vcpu->exit.cr.decoded) {
-		r = rl_emulate(vcpu);
-	} else if (!vcpu->exit.cr.write) {
-		rl_gpr_write(vcpu, gpr, rl_get_cr(vcpu, cr));
-		r = skip(vcpu);
-	} else {
-		val = rl_gpr_read(vcpu, gpr);
-		if (!rl_is_64bit_code(vcpu))
-			val = (u32)val;
-		if (rl_set_cr(vcpu, cr, val)) {
-			RL_GP(vcpu);
-			return RL_RESUME;
-		}
-		r = skip(vcpu);
-	}
 	if (r == RL_RESUME && !vcpu->lapic && rl_get_cr8(vcpu) < old_cr8) {
 		/* User space's APIC may have something that is deliverable now. */
 		vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
@@ -422,36 +405,15 @@ static int exit_cr(struct rl_vcpu *vcpu)
 
 static int exit_dr(struct rl_vcpu *vcpu)
 {
-	int fault;
-	u64 val;
-
-	if (rl_ops->get_cpl(vcpu)) {
-		RL_GP(vcpu);
-		return RL_RESUME;
-	}
+	if (vcpu->guest_debug || vcpu->dr7 & RL_DR7_GD)
+		return rl_emulate(vcpu);
 	/*
 	 * A guest that uses its debug registers goes on to use them: let it
 	 * have them without exits until it is next scheduled out.
 	 */
-	if (!vcpu->guest_debug && !(vcpu->dr7 & RL_DR7_GD)) {
-		vcpu->own_debug = vcpu->debug_wanted = true;
-		rl_ops->update_debug(vcpu);
-		return RL_RESUME;
-	}
-	if (!vcpu->exit.dr.decoded)
-		return rl_emulate(vcpu);
-	if (vcpu->exit.dr.write) {
-		fault = rl_set_dr(vcpu, vcpu->exit.dr.dr, rl_gpr_read(vcpu, vcpu->exit.dr.gpr));
-	} else {
-		fault = rl_get_dr(vcpu, vcpu->exit.dr.dr, &val);
-		if (!fault)
-			rl_gpr_write(vcpu, vcpu->exit.dr.gpr, val);
-	}
-	if (fault) {
-		rl_dr_fault(vcpu, fault);
-		return RL_RESUME;
-	}
-	return skip(vcpu);
+	vcpu->own_debug = vcpu->debug_wanted = true;
+	rl_ops->update_debug(vcpu);
+	return RL_RESUME;
 }
 
 static int exit_fault(struct rl_vcpu *vcpu)
@@ -531,13 +493,6 @@ static int exit_exception(struct rl_vcpu *vcpu)
 		rl_queue_exception_e(vcpu, vector, vcpu->exit.exc.error_code);
 	else
 		rl_queue_exception(vcpu, vector);
-	return RL_RESUME;
-}
-
-static int exit_window(struct rl_vcpu *vcpu)
-{
-	/* run_loop() tells user space when it is user space that waits. */
-	rl_request(vcpu, RL_REQ_EVENT);
 	return RL_RESUME;
 }
 
@@ -698,8 +653,8 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_DR]		= exit_dr,
 	[RL_EXIT_FAULT]		= exit_fault,
 	[RL_EXIT_EXCEPTION]	= exit_exception,
-	[RL_EXIT_INTR_WINDOW]	= exit_window,
-	[RL_EXIT_NMI_WINDOW]	= exit_window,
+	[RL_EXIT_INTR_WINDOW]	= exit_none,
+	[RL_EXIT_NMI_WINDOW]	= exit_none,
 	[RL_EXIT_SHUTDOWN]	= exit_shutdown,
 	[RL_EXIT_HYPERCALL]	= exit_hypercall,
 	[RL_EXIT_PAUSE]		= exit_pause,
@@ -712,7 +667,7 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_UNDEFINED]	= exit_undefined,
 	[RL_EXIT_APIC_WRITE]	= exit_apic_write,
 	[RL_EXIT_EOI_INDUCED]	= exit_eoi_induced,
-	[RL_EXIT_TPR_BELOW]	= exit_window,
+	[RL_EXIT_TPR_BELOW]	= exit_none,
 	[RL_EXIT_STEP]		= exit_step,
 	[RL_EXIT_TIMER]		= exit_timer,
 	[RL_EXIT_EMULATE]	= rl_emulate,

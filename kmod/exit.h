@@ -71,8 +71,6 @@ enum rl_exit_kind { RL_EXIT_KINDS(RL_EXIT_ENUM) RL_NR_EXITS };
  * @kind: which member of the union counts
  * @insn_len: bytes of the instruction that exited, 0 when the CPU does not tell
  * @hw_reason: the vendor's exit code, for traces and error reports
- * @event_info: an event whose delivery was cut short was put back already by
- *	the backend; nothing for common code to do
  */
 struct rl_exit {
 	u16 kind;
@@ -96,18 +94,6 @@ struct rl_exit {
 			bool write;	/* index in RCX, value in EDX:EAX */
 			u64 val;	/* room for what RDMSR gives */
 		} msr;
-		struct {
-			u8 cr;		/* 0, 3, 4 or 8 */
-			u8 gpr;		/* index into vcpu->regs */
-			bool write;
-			bool decoded;	/* false: emulate, the CPU gave no operand */
-		} cr;
-		struct {
-			u8 dr;
-			u8 gpr;
-			bool write;
-			bool decoded;
-		} dr;
 		struct {
 			u8 vector;
 			bool has_error;

@@ -221,7 +221,7 @@ static void queue_fault(struct rl_vcpu *vcpu, const struct rl_emul_fault *f)
 	if (f->vector == X86_TRAP_PF)
 		rl_queue_page_fault(vcpu, f->error_code, f->cr2);
 	else if (f->vector == X86_TRAP_DB)
-		rl_dr_fault(vcpu, f->vector);	/* MOV DR under GD is the only one */
+		rl_queue_exception_p(vcpu, X86_TRAP_DB, RL_DR6_BD);	/* MOV DR under GD */
 	else if (f->has_error)
 		rl_queue_exception_e(vcpu, f->vector, f->error_code);
 	else
@@ -542,7 +542,7 @@ static int known_length(struct rl_vcpu *vcpu, u64 code)
  * @atomic: with IRQs off; gives up where it would have to sleep
  *
  * For CPUs that do not tell. Fills vcpu->exit.insn_len.
- * Return: 0; 1 when the guest gets a fault instead (queued) or must run the
+ * Return: 0; RL_RESUME when the guest gets a fault instead (queued) or must run the
  * instruction again; -EFAULT, -EAGAIN (@atomic), -ENOMEM.
  */
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
@@ -583,9 +583,9 @@ int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 		return 0;
 	case RL_EMUL_FAULT:
 		queue_fault(vcpu, &in->e.fault);
-		return 1;
+		return RL_RESUME;
 	case RL_EMUL_RETRY:
-		return 1;
+		return RL_RESUME;
 	default:
 		return -EFAULT;
 	}

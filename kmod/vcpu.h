@@ -50,6 +50,7 @@ enum rl_vcpu_mode { RL_OUTSIDE_GUEST, RL_IN_GUEST };
 /* DR7: any breakpoint on; general detect */
 #define RL_DR7_ENABLES	0xfful
 #define RL_DR7_GD	BIT(13)
+#define RL_DR6_BD	BIT(13)		/* DR6: general detect happened */
 
 struct rl_exception {
 	bool pending;		/* raised, not yet in the entry fields */
@@ -76,7 +77,6 @@ struct rl_pvclock {
 	u8 flags;			/* PVCLOCK_* */
 	bool guest_stopped;
 	bool steal_preempted;		/* the guest's page says so */
-	bool load_clock;		/* unstable TSC: publish again on another CPU */
 	int last_cpu;
 	u64 last_host_tsc;		/* at the last rl_clock_put() */
 	u64 last_run_delay;		/* sched_info.run_delay at the last update */

@@ -83,10 +83,9 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init);	/* GPRs, CRs, segments, DRs
 				 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |	\
 				 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |	\
 				 KVM_GUESTDBG_BLOCKIRQ)
-/* As the guest's own MOV DR: 0, or the vector of the fault for rl_dr_fault(). */
+/* As the guest's own MOV DR: 0, or the vector of the fault. */
 int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val);
 int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val);
-void rl_dr_fault(struct rl_vcpu *vcpu, int vector);
 int rl_get_debugregs(struct rl_vcpu *vcpu, struct kvm_debugregs *dbg);
 int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg);
 int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg);

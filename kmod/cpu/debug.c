@@ -18,7 +18,6 @@
 /* DR6: bits 31:16 and 11:4 read as ones (but for RTM and bus lock, which nobody is offered) */
 #define DR6_ONES	0xffff0ff0u
 #define DR6_EVENTS	0x0000e00fu	/* B0-B3, BD, BS, BT */
-#define DR6_BD_BIT	BIT(13)
 #define DR7_ONES	0x00000400u
 #define DR7_WRITABLE	0xffff23ffu	/* all but the reserved and RTM */
 #define DR7_GD_BIT	BIT(13)
@@ -46,7 +45,7 @@ static u64 read_dr(struct rl_vcpu *vcpu, int dr)
  * @dr: 0 to 7
  * @val: out
  *
- * Return: 0, or the vector of the fault to hand to rl_dr_fault().
+ * Return: 0, or the vector of the fault.
  */
 int rl_get_dr(struct rl_vcpu *vcpu, int dr, u64 *val)
 {
@@ -75,17 +74,6 @@ int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val)
 	if (dr != 4 && dr != 6)
 		rl_update_dr(vcpu);
 	return 0;
-}
-
-/* Queue what rl_get_dr() or rl_set_dr() answered. */
-void rl_dr_fault(struct rl_vcpu *vcpu, int vector)
-{
-	if (vector == X86_TRAP_DB)
-		rl_queue_exception_p(vcpu, X86_TRAP_DB, DR6_BD_BIT);
-	else if (vector == X86_TRAP_GP)
-		RL_GP(vcpu);
-	else
-		rl_queue_exception(vcpu, vector);
 }
 
 void rl_update_dr(struct rl_vcpu *vcpu)

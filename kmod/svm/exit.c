@@ -92,31 +92,6 @@ static void decode_npf(struct svm_vcpu *svm, struct rl_exit *exit)
 	}
 }
 
-/* Decode assists give the register of MOV CR and MOV DR; bit 63 of EXITINFO1 says MOV CR. */
-static void decode_cr(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
-{
-	u64 info = svm->vmcb->control.exit_info_1;
-
-	exit->kind = RL_EXIT_CR;
-	exit->cr.cr = code & 0xf;
-	exit->cr.write = code >= SVM_EXIT_WRITE_CR0;
-	if (code == SVM_EXIT_CR0_SEL_WRITE) {
-		exit->cr.cr = 0;
-		exit->cr.write = true;
-	}
-	exit->cr.gpr = info & 0xf;
-	exit->cr.decoded = boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & BIT_ULL(63));
-}
-
-static void decode_dr(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
-{
-	exit->kind = RL_EXIT_DR;
-	exit->dr.dr = code & 0xf;
-	exit->dr.write = code >= SVM_EXIT_WRITE_DR0;
-	exit->dr.gpr = svm->vmcb->control.exit_info_1 & 0xf;
-	exit->dr.decoded = boot_cpu_has(X86_FEATURE_DECODEASSISTS);
-}
-
 static void decode_exception(struct svm_vcpu *svm, struct rl_exit *exit, u32 code)
 {
 	u8 vector = code - SVM_EXIT_EXCP_BASE;
@@ -243,10 +218,10 @@ void svm_decode_exit(struct svm_vcpu *svm)
 		break;
 	case SVM_EXIT_READ_CR0 ... SVM_EXIT_WRITE_CR0 + 15:
 	case SVM_EXIT_CR0_SEL_WRITE:
-		decode_cr(svm, exit, code);
+		exit->kind = RL_EXIT_CR;
 		break;
 	case SVM_EXIT_READ_DR0 ... SVM_EXIT_WRITE_DR0 + 15:
-		decode_dr(svm, exit, code);
+		exit->kind = RL_EXIT_DR;
 		break;
 	case SVM_EXIT_EXCP_BASE ... SVM_EXIT_LAST_EXCP:
 		decode_exception(svm, exit, code);

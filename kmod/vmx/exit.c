@@ -121,29 +121,6 @@ static void decode_io(struct vmx_vcpu *v, struct rl_exit *exit)
 	exit->io.string = qual & BIT(4);
 }
 
-static void decode_cr(struct vmx_vcpu *v, struct rl_exit *exit)
-{
-	u32 qual = vmcs_read32(EXIT_QUALIFICATION);
-
-	exit->cr.cr = qual & CONTROL_REG_ACCESS_NUM;
-	if ((qual & 15) == 8)
-		exit->cr.cr = 8;
-	exit->cr.gpr = (qual & CONTROL_REG_ACCESS_REG) >> 8;
-	/* Types: MOV to, MOV from, CLTS, LMSW. */
-	exit->cr.write = !(qual & BIT(4));
-	exit->cr.decoded = !(qual & BIT(5));
-}
-
-static void decode_dr(struct vmx_vcpu *v, struct rl_exit *exit)
-{
-	u32 qual = vmcs_read32(EXIT_QUALIFICATION);
-
-	exit->dr.dr = qual & DEBUG_REG_ACCESS_NUM;
-	exit->dr.gpr = DEBUG_REG_ACCESS_REG(qual);
-	exit->dr.write = !(qual & DEBUG_REG_ACCESS_TYPE);
-	exit->dr.decoded = true;
-}
-
 static void decode_rdmsr(struct vmx_vcpu *v, struct rl_exit *exit)
 {
 	exit->msr.write = false;
@@ -264,8 +241,8 @@ static const struct vmx_exit {
 	EXIT(VMWRITE,		UNDEFINED,	0, NULL),
 	EXIT(VMOFF,		UNDEFINED,	0, NULL),
 	EXIT(VMON,		UNDEFINED,	0, NULL),
-	EXIT(CR_ACCESS,		CR,		INSN, decode_cr),
-	EXIT(DR_ACCESS,		DR,		INSN, decode_dr),
+	EXIT(CR_ACCESS,		CR,		0, NULL),
+	EXIT(DR_ACCESS,		DR,		0, NULL),
 	EXIT(IO_INSTRUCTION,	IO,		INSN, decode_io),
 	EXIT(MSR_READ,		MSR,		INSN, decode_rdmsr),
 	EXIT(MSR_WRITE,		MSR,		INSN, decode_wrmsr),
