@@ -9,7 +9,7 @@
  *          its page protected in one go, as seen by the fault handler.
  *
  * Bits are set by that handler under mmu->lock, and by whoever writes guest
- * memory in the kernel with no lock at all (rl_mark_dirty()).
+ * memory in the kernel with no lock at all (rl_slot_mark_dirty()).
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -19,8 +19,6 @@
 
 #include "../vm.h"
 #include "mm_priv.h"
-
-#define CHUNK_LONGS	(PAGE_SIZE / sizeof(long))
 
 /**
  * rl_set_manual_protect() - KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
@@ -53,90 +51,7 @@ static struct rl_memslot *logged_slot(struct rl_vm *vm, u32 id)
 	return slot;
 }
 
-/* Move @n words of the bitmap into @buf and protect what they name. */
-static bool take_words(struct rl_vm *vm, struct rl_memslot *slot, u64 first,
-		       unsigned long *buf, unsigned int n)
-{
-	unsigned long *word = slot->dirty_bitmap + first;
-	bool flush = false;
-	unsigned int i;
-
-	spin_lock(&vm->mmu.lock);
-	for (i = 0; i < n; i++) {
-		buf[i] = READ_ONCE(word[i]) ? xchg(&word[i], 0) : 0;
-		flush |= rl_tdp_wp_masked(vm, slot->base_gfn + (first + i) * BITS_PER_LONG, buf[i]);
-	}
-	spin_unlock(&vm->mmu.lock);
-	return flush;
-}
-
-static void flush_now(struct rl_vm *vm)
-{
-	spin_lock(&vm->mmu.lock);
-	rl_tdp_flush(vm);
-	spin_unlock(&vm->mmu.lock);
-}
-
-/* Fetch and clear, chunk by chunk; one flush ends it. */
-static int take_log(struct rl_vm *vm, struct rl_memslot *slot, unsigned long __user *user)
-{
-	u64 longs = BITS_TO_LONGS(slot->npages), done;
-	unsigned long *buf;
-	bool flush = false;
-	unsigned int i, n;
-	int r = 0;
-
-	buf = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	if (!buf)
-		return -ENOMEM;
-	for (done = 0; done < longs && !r; done += n) {
-		n = min_t(u64, longs - done, CHUNK_LONGS);
-		flush |= take_words(vm, slot, done, buf, n);
-		if (copy_to_user(user + done, buf, n * sizeof(long))) {
-			/* Nobody got to know of these: they are still dirty. */
-			for (i = 0; i < n; i++)
-				atomic_long_or(buf[i], (atomic_long_t *)(slot->dirty_bitmap +
-									 done + i));
-			r = -EFAULT;
-		}
-		cond_resched();
-	}
-	if (flush)
-		flush_now(vm);
-	free_page((unsigned long)buf);
-	return r;
-}
-
-/**
- * rl_get_dirty_log() - KVM_GET_DIRTY_LOG
- * @vm: the VM
- * @log: as user space gave it
- *
- * Hands out the bitmap of a slot, bit 0 for its first page. Unless manual
- * protection is on, it is cleared and the next writes are logged anew.
- *
- * Return: 0, -EINVAL for an impossible slot id, -ENOENT for a slot that is not
- * there or not logged, -EFAULT, -ENOMEM.
- */
-int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log)
-{
-	struct rl_memslot *slot;
-	int r;
-
-	mutex_lock(&vm->slots_lock);
-	slot = logged_slot(vm, log->slot);
-	if (IS_ERR(slot))
-		r = PTR_ERR(slot);
-	else if (!vm->mmu.manual_protect)
-		r = take_log(vm, slot, log->dirty_bitmap);
-	else
-		r = copy_to_user(log->dirty_bitmap, slot->dirty_bitmap,
-				 BITS_TO_LONGS(slot->npages) * sizeof(long)) ? -EFAULT : 0;
-	mutex_unlock(&vm->slots_lock);
-	return r;
-}
-
-/* Clear what user space names and protect what that really cleared. */
+/* Clear the bits that are set in @clear and protect the pages of those that were set. */
 static void clear_words(struct rl_vm *vm, struct rl_memslot *slot, u64 first,
 			const unsigned long *clear, u64 n)
 {
@@ -155,6 +70,49 @@ static void clear_words(struct rl_vm *vm, struct rl_memslot *slot, u64 first,
 	if (flush)
 		rl_tdp_flush(vm);
 	spin_unlock(&vm->mmu.lock);
+}
+
+/**
+ * rl_get_dirty_log() - KVM_GET_DIRTY_LOG
+ * @vm: the VM
+ * @log: as user space gave it
+ *
+ * Hands out the bitmap of a slot, bit 0 for its first page. Unless manual
+ * protection is on, it is cleared and the next writes are logged anew; what is
+ * written until then goes with the copy, since pages are read after this call.
+ *
+ * Return: 0, -EINVAL for an impossible slot id, -ENOENT for a slot that is not
+ * there or not logged, -EFAULT, -ENOMEM.
+ */
+int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log)
+{
+	struct rl_memslot *slot;
+	unsigned long *copy;
+	u64 longs;
+	int r = -EFAULT;
+
+	mutex_lock(&vm->slots_lock);
+	slot = logged_slot(vm, log->slot);
+	if (IS_ERR(slot)) {
+		r = PTR_ERR(slot);
+		goto out;
+	}
+	longs = BITS_TO_LONGS(slot->npages);
+	copy = kvmalloc_array(longs, sizeof(long), GFP_KERNEL_ACCOUNT);
+	if (!copy) {
+		r = -ENOMEM;
+		goto out;
+	}
+	memcpy(copy, slot->dirty_bitmap, longs * sizeof(long));
+	if (!copy_to_user(log->dirty_bitmap, copy, longs * sizeof(long))) {
+		r = 0;
+		if (!vm->mmu.manual_protect)
+			clear_words(vm, slot, 0, copy, longs);
+	}
+	kvfree(copy);
+out:
+	mutex_unlock(&vm->slots_lock);
+	return r;
 }
 
 /**
@@ -177,12 +135,11 @@ int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log)
 	int r;
 
 	mutex_lock(&vm->slots_lock);
-	r = -EINVAL;
-	slot = rl_slot_by_id(vm, log->slot);
-	if (PTR_ERR_OR_ZERO(slot) == -EINVAL || log->first_page & (BITS_PER_LONG - 1))
-		goto out;
-	r = -ENOENT;
-	if (IS_ERR(slot) || !slot->dirty_bitmap)
+	slot = logged_slot(vm, log->slot);
+	r = PTR_ERR_OR_ZERO(slot);
+	if (log->first_page & (BITS_PER_LONG - 1))
+		r = -EINVAL;
+	if (r)
 		goto out;
 	r = -EINVAL;
 	if (log->first_page > slot->npages)
@@ -195,10 +152,9 @@ int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log)
 	if (!longs)
 		goto out;
 	clear = vmemdup_user(log->dirty_bitmap, longs * sizeof(long));
-	if (IS_ERR(clear)) {
-		r = PTR_ERR(clear);
+	r = PTR_ERR_OR_ZERO(clear);
+	if (r)
 		goto out;
-	}
 	clear_words(vm, slot, log->first_page / BITS_PER_LONG, clear, longs);
 	kvfree(clear);
 out:

@@ -38,7 +38,7 @@ struct rl_fault {
 	struct rl_memslot *slot;
 	unsigned long seq;
 	struct rl_host_page host;
-	struct page *tables;		/* empty ones, chained by ->private */
+	struct page *table;		/* empty, for fault_install() to put in */
 };
 
 static bool slot_logs(const struct rl_memslot *slot)
@@ -132,38 +132,10 @@ static bool fault_is_stale(struct rl_vm *vm, const struct rl_fault *f)
 	return mmu->in_progress && start < mmu->range_end && start + size > mmu->range_start;
 }
 
-static struct page *pop_table(struct rl_fault *f)
-{
-	struct page *page = f->tables;
-
-	if (page) {
-		f->tables = (struct page *)page_private(page);
-		set_page_private(page, 0);
-	}
-	return page;
-}
-
-static int add_tables(struct rl_fault *f, int nr)
-{
-	while (nr--) {
-		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-
-		if (!page)
-			return -ENOMEM;
-		set_page_private(page, (unsigned long)f->tables);
-		f->tables = page;
-	}
-	return 0;
-}
-
-/*
- * Put the page in, mmu->lock held. Returns 0, or how many more tables it
- * takes to get down to the wanted level.
- */
+/* Put the page in, mmu->lock held. 0, RL_MMU_*, or -EAGAIN when it takes an f->table first. */
 static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 {
 	struct rl_tdp_iter it;
-	struct page *table;
 	u64 new_spte, old_spte;
 
 	for_each_rl_spte(it, &vm->mmu, f->gfn, f->gfn + 1) {
@@ -179,17 +151,19 @@ static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 			break;
 		if (is_table)
 			continue;
-		table = pop_table(f);
-		if (!table)
-			return it.level - f->level;
+		if (!f->table)
+			return -EAGAIN;
 		if (rl_spte_present(it.old_spte))
-			rl_tdp_split(vm, &it, table);
+			rl_tdp_split(vm, &it, f->table);
 		else
-			rl_tdp_link(vm, &it, table);
+			rl_tdp_link(vm, &it, f->table);
+		f->table = NULL;
 		it.old_spte = READ_ONCE(*it.sptep);
 	}
-	if (WARN_ON_ONCE(!it.sptep))
-		return 0;
+	if (!it.sptep) {
+		rl_vm_retire(vm, "a walk of the second stage found no end");
+		return RL_MMU_RETRY;
+	}
 
 	new_spte = make_leaf(f);
 	old_spte = it.old_spte;
@@ -208,27 +182,21 @@ static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 
 static int fault_map(struct rl_vm *vm, struct rl_fault *f)
 {
-	struct page *page;
 	int r;
 
-	do {
+	for (;;) {
 		spin_lock(&vm->mmu.lock);
-		if (fault_is_stale(vm, f)) {
-			spin_unlock(&vm->mmu.lock);
-			r = RL_MMU_RETRY;
-			break;
-		}
-		r = fault_install(vm, f);
+		r = fault_is_stale(vm, f) ? RL_MMU_RETRY : fault_install(vm, f);
 		spin_unlock(&vm->mmu.lock);
-		if (!r)
-			r = RL_MMU_FIXED;
-		else
-			r = add_tables(f, r);
-	} while (!r);
-
-	while ((page = pop_table(f)))
-		__free_page(page);
-	return r;
+		if (r != -EAGAIN)
+			break;
+		f->table = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!f->table)
+			return -ENOMEM;
+	}
+	if (f->table)
+		__free_page(f->table);
+	return r ?: RL_MMU_FIXED;
 }
 
 static int fault_resolve(struct rl_vm *vm, struct rl_fault *f)

@@ -13,45 +13,41 @@
 #include "../vm.h"
 #include "mm_priv.h"
 
-/* One piece inside one page; returns 0 or -EFAULT. */
-typedef int (*guest_access_fn)(void __user *user, void *buf, size_t len);
-
-static int access_read(void __user *user, void *buf, size_t len)
+/* One piece inside one page: 0 or -EFAULT. */
+static __always_inline int copy_piece(void __user *user, void *buf, size_t len, bool write,
+				      bool atomic)
 {
-	return __copy_from_user(buf, user, len) ? -EFAULT : 0;
-}
+	unsigned long left;
 
-static int access_write(void __user *user, void *buf, size_t len)
-{
-	return __copy_to_user(user, buf, len) ? -EFAULT : 0;
-}
-
-static int access_read_atomic(void __user *user, void *buf, size_t len)
-{
-	int r;
-
+	if (!atomic)
+		return (write ? __copy_to_user(user, buf, len) :
+				__copy_from_user(buf, user, len)) ? -EFAULT : 0;
 	pagefault_disable();
 	/* Page-table entries are most of what is read here. */
-	if (len == sizeof(u64))
-		r = __get_user(*(u64 *)buf, (u64 __user *)user);
+	if (!write && len == sizeof(u64))
+		left = __get_user(*(u64 *)buf, (u64 __user *)user);
 	else
-		r = __copy_from_user_inatomic(buf, user, len) ? -EFAULT : 0;
+		left = write ? __copy_to_user_inatomic(user, buf, len) :
+			       __copy_from_user_inatomic(buf, user, len);
 	pagefault_enable();
-	return r;
+	return left ? -EFAULT : 0;
 }
 
-static int access_write_atomic(void __user *user, void *buf, size_t len)
+/* The slot of @gpa for an access and where that is in the owner's memory, or NULL. */
+static __always_inline struct rl_memslot *guest_slot(struct rl_vm *vm, gpa_t gpa, bool write,
+						     void __user **user)
 {
-	int r;
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
 
-	pagefault_disable();
-	r = __copy_to_user_inatomic(user, buf, len) ? -EFAULT : 0;
-	pagefault_enable();
-	return r;
+	if (!slot || (write && !rl_slot_writable(slot)))
+		return NULL;
+	*user = (void __user *)(rl_slot_hva(slot, gfn) + offset_in_page(gpa));
+	return slot;
 }
 
 static __always_inline int guest_access(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len,
-					bool write, guest_access_fn fn)
+					bool write, bool atomic)
 {
 	struct rl_memslot *slot;
 	void __user *user;
@@ -62,11 +58,8 @@ static __always_inline int guest_access(struct rl_vm *vm, gpa_t gpa, void *buf, 
 		return -EFAULT;
 	for (; len; gpa += n, buf += n, len -= n) {
 		n = min_t(size_t, len, PAGE_SIZE - offset_in_page(gpa));
-		slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
-		if (!slot || (write && !rl_slot_writable(slot)))
-			return -EFAULT;
-		user = (void __user *)(rl_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
-		if (fn(user, buf, n))
+		slot = guest_slot(vm, gpa, write, &user);
+		if (!slot || copy_piece(user, buf, n, write, atomic))
 			return -EFAULT;
 		if (write)
 			rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
@@ -86,22 +79,22 @@ static __always_inline int guest_access(struct rl_vm *vm, gpa_t gpa, void *buf, 
  */
 int rl_guest_read(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
 {
-	return guest_access(vm, gpa, buf, len, false, access_read);
+	return guest_access(vm, gpa, buf, len, false, false);
 }
 
 int rl_guest_write(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
 {
-	return guest_access(vm, gpa, (void *)buf, len, true, access_write);
+	return guest_access(vm, gpa, (void *)buf, len, true, false);
 }
 
 int rl_guest_read_atomic(struct rl_vm *vm, gpa_t gpa, void *buf, size_t len)
 {
-	return guest_access(vm, gpa, buf, len, false, access_read_atomic);
+	return guest_access(vm, gpa, buf, len, false, true);
 }
 
 int rl_guest_write_atomic(struct rl_vm *vm, gpa_t gpa, const void *buf, size_t len)
 {
-	return guest_access(vm, gpa, (void *)buf, len, true, access_write_atomic);
+	return guest_access(vm, gpa, (void *)buf, len, true, true);
 }
 
 /* 0, 1 with *old updated, or -EFAULT. */
@@ -143,36 +136,30 @@ static int cmpxchg_user(void __user *user, u64 *old, u64 new, int len)
  */
 int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len)
 {
+	bool atomic = irqs_disabled();
 	struct rl_memslot *slot;
 	void __user *user;
 	int r;
 
 	if (WARN_ON_ONCE(current->mm != vm->mm || !IS_ALIGNED(gpa, len)))
 		return -EFAULT;
-	slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
-	if (!slot || !rl_slot_writable(slot))
+	slot = guest_slot(vm, gpa, true, &user);
+	if (!slot)
 		return -EFAULT;
-	user = (void __user *)(rl_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
-
-	if (irqs_disabled()) {
+	if (atomic)
 		pagefault_disable();
-		r = cmpxchg_user(user, old, new, len);
+	r = cmpxchg_user(user, old, new, len);
+	if (atomic)
 		pagefault_enable();
-	} else {
-		r = cmpxchg_user(user, old, new, len);
-	}
 	if (!r)
 		rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	return r;
 }
 
-/* Bytes from @gpa to the end of @slot, and where the first is. */
-static u64 slot_rest(const struct rl_memslot *slot, gpa_t gpa, void __user **user)
+/* Bytes from @gpa to the end of its slot. */
+static u64 slot_rest(const struct rl_memslot *slot, gpa_t gpa)
 {
-	gfn_t gfn = gpa >> PAGE_SHIFT;
-
-	*user = (void __user *)(rl_slot_hva(slot, gfn) + offset_in_page(gpa));
-	return ((slot->base_gfn + slot->npages - gfn) << PAGE_SHIFT) - offset_in_page(gpa);
+	return ((slot->base_gfn + slot->npages) << PAGE_SHIFT) - gpa;
 }
 
 /**
@@ -191,10 +178,8 @@ void __user *rl_guest_map(struct rl_vm *vm, gpa_t gpa, u64 len, bool write,
 {
 	void __user *user;
 
-	*slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
-	if (!*slot || (write && !rl_slot_writable(*slot)) || slot_rest(*slot, gpa, &user) < len)
-		return NULL;
-	return user;
+	*slot = guest_slot(vm, gpa, write, &user);
+	return *slot && slot_rest(*slot, gpa) >= len ? user : NULL;
 }
 
 /**
@@ -217,10 +202,10 @@ int rl_guest_iov(struct rl_vm *vm, gpa_t gpa, u64 len, bool write, struct iovec 
 	for (n = 0; len; n++) {
 		if (n == max)
 			return -ENOSPC;
-		slot = rl_gfn_to_slot(vm, gpa >> PAGE_SHIFT);
-		if (!slot || (write && !rl_slot_writable(slot)))
+		slot = guest_slot(vm, gpa, write, &iov[n].iov_base);
+		if (!slot)
 			return -EFAULT;
-		iov[n].iov_len = min(slot_rest(slot, gpa, &iov[n].iov_base), len);
+		iov[n].iov_len = min(slot_rest(slot, gpa), len);
 		gpa += iov[n].iov_len;
 		len -= iov[n].iov_len;
 	}

@@ -20,13 +20,12 @@
 #include "../types.h"
 #include "mm_priv.h"
 
-static bool found_large(struct rl_host_page *host, u64 pfn, hva_t hva, int level)
+static void found_large(struct rl_host_page *host, u64 pfn, hva_t hva, int level)
 {
 	host->level = level;
 	host->pfn = pfn + ((hva >> PAGE_SHIFT) & ((1UL << (9 * (level - 1))) - 1));
 	/* No special bit here: ask the struct page, if there is one. */
 	host->has_page = pfn_valid(host->pfn) && !PageReserved(pfn_to_page(host->pfn));
-	return true;
 }
 
 /* Interrupts off: neither RCU nor a flush IPI lets go of a table meanwhile. */
@@ -53,17 +52,17 @@ static bool walk_irqsoff(struct mm_struct *mm, hva_t hva, bool write, struct rl_
 	if (!(pud_val(pud) & _PAGE_PRESENT))
 		return false;
 	if (pud_leaf(pud)) {
-		host->writable = write || pud_access_permitted(pud, true);
-		return pud_access_permitted(pud, write) &&
-		       found_large(host, pud_pfn(pud), hva, 3);
+		host->writable = pud_access_permitted(pud, true);
+		found_large(host, pud_pfn(pud), hva, 3);
+		return pud_access_permitted(pud, write);
 	}
 	pmd = READ_ONCE(*pmd_offset(&pud, hva));
 	if (!(pmd_val(pmd) & _PAGE_PRESENT))
 		return false;
 	if (pmd_leaf(pmd)) {
-		host->writable = write || pmd_access_permitted(pmd, true);
-		return pmd_access_permitted(pmd, write) &&
-		       found_large(host, pmd_pfn(pmd), hva, 2);
+		host->writable = pmd_access_permitted(pmd, true);
+		found_large(host, pmd_pfn(pmd), hva, 2);
+		return pmd_access_permitted(pmd, write);
 	}
 	pte = ptep_get_lockless(pte_offset_kernel(&pmd, hva));
 	/* Says no to NUMA-hinting entries too: those are for the fault handler. */

@@ -10,7 +10,6 @@
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/uio.h>
-#include <linux/xarray.h>
 #include "../types.h"
 
 /* Immutable once published, but for the bits of the bitmap. */
@@ -49,7 +48,6 @@ struct rl_mmu {
 	hva_t range_start, range_end;	/* [m] of those */
 	struct list_head zapped;	/* [m] tables waiting for a flush */
 	unsigned long nr_tables;	/* [m] */
-	struct xarray slot_ids;		/* [s] slot id to struct rl_memslot */
 	u64 manual_protect;		/* [s] KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2's argument */
 };
 
@@ -64,8 +62,7 @@ int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_reg
 struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);	/* [s], or NULL */
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);	/* [s], or 0 */
 u64 rl_slots_pages(struct rl_vm *vm);	/* of all slots; takes vm->srcu */
-void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn);	/* [s], any context */
-void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);
+void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);	/* [s], any context */
 
 /*
  * guest.c: guest memory as bytes; [s]; crosses pages; writes are in the dirty

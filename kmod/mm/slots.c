@@ -2,7 +2,7 @@
 /*
  * Memory slots: which guest frames are which of the owner's addresses.
  *
- * Owns:    vm->slots, vm->mmu.slot_ids, every struct rl_memslot.
+ * Owns:    vm->slots, every struct rl_memslot.
  * Touches: the second-stage table through mm_priv.h: what a change of slots
  *          makes wrong there goes away with it.
  * Locks:   vm->slots_lock for a change; the new array is published under
@@ -31,9 +31,14 @@
 
 #define SLOT_MAX_PAGES	((1ULL << 31) - 1)	/* a 32-bit page count, for old clients */
 
-static struct rl_memslots *slots_alloc(int nr)
+static struct rl_memslots *slots_alloc(int nr, u64 gen)
 {
-	return kvzalloc(struct_size_t(struct rl_memslots, slot, nr), GFP_KERNEL_ACCOUNT);
+	struct rl_memslots *slots;
+
+	slots = kvzalloc(struct_size(slots, slot, nr), GFP_KERNEL_ACCOUNT);
+	if (slots)
+		slots->gen = gen;
+	return slots;
 }
 
 /* The current array, which either lock keeps as it is. */
@@ -85,21 +90,16 @@ static noinline struct rl_memslot *slots_search(struct rl_memslots *slots, gfn_t
 	return slots->slot[i - 1];
 }
 
-static __always_inline struct rl_memslot *slots_find(struct rl_memslots *slots, gfn_t gfn)
+/*
+ * rl_slots_find() - The slot of @gfn in one array, or NULL
+ */
+struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
 {
 	int i = READ_ONCE(slots->hint);
 
 	if (likely(i < slots->nr) && likely(slot_has(slots->slot[i], gfn)))
 		return slots->slot[i];
 	return slots_search(slots, gfn);
-}
-
-/*
- * rl_slots_find() - The slot of @gfn in one array, or NULL
- */
-struct rl_memslot *rl_slots_find(struct rl_memslots *slots, gfn_t gfn)
-{
-	return slots_find(slots, gfn);
 }
 
 /**
@@ -124,7 +124,7 @@ bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
 	u64 mask = rl_level_pages(level) - 1;
 	gfn_t base = gfn & ~mask;
 
-	return base >= slot->base_gfn && base + mask < slot->base_gfn + slot->npages &&
+	return base >= slot->base_gfn && base + mask < slot_end(slot) &&
 	       !((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & mask);
 }
 
@@ -137,7 +137,7 @@ bool rl_slot_fits(const struct rl_memslot *slot, gfn_t gfn, int level)
  */
 struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn)
 {
-	return slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
+	return rl_slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
 }
 
 /**
@@ -152,24 +152,16 @@ struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn)
  */
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write)
 {
-	struct rl_memslot *slot = slots_find(srcu_dereference(vm->slots, &vm->srcu), gfn);
+	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
 
 	if (!slot || (write && !rl_slot_writable(slot)))
 		return 0;
 	return rl_slot_hva(slot, gfn);
 }
 
-void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
-{
-	unsigned long bit = gfn - slot->base_gfn;
-
-	if (slot->dirty_bitmap && !test_bit_le(bit, slot->dirty_bitmap))
-		set_bit_le(bit, slot->dirty_bitmap);
-}
-
 /**
- * rl_mark_dirty() - Put @gfn into the dirty log, after it was written
- * @vm: the VM
+ * rl_slot_mark_dirty() - Put @gfn into the dirty log, after it was written
+ * @slot: the slot that has it
  * @gfn: guest frame number
  *
  * After, not before: a log fetched in between would hand out the page as it
@@ -177,12 +169,12 @@ void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
  *
  * Context: vm->srcu held; interrupts on or off.
  */
-void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn)
+void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
 {
-	struct rl_memslot *slot = rl_gfn_to_slot(vm, gfn);
+	unsigned long bit = gfn - slot->base_gfn;
 
-	if (slot)
-		rl_slot_mark_dirty(slot, gfn);
+	if (slot->dirty_bitmap && !test_bit_le(bit, slot->dirty_bitmap))
+		set_bit_le(bit, slot->dirty_bitmap);
 }
 
 /*
@@ -193,51 +185,49 @@ void rl_mark_dirty(struct rl_vm *vm, gfn_t gfn)
  */
 struct rl_memslot *rl_slot_by_id(struct rl_vm *vm, u32 id)
 {
-	struct rl_memslot *slot;
-
-	lockdep_assert_held(&vm->slots_lock);
+	struct rl_memslots *slots = rl_slots_locked(vm);
+	int i;
 
 	/* The upper half names an address space; there is one. */
 	if (id >= RL_NR_MEMSLOTS)
 		return ERR_PTR(-EINVAL);
-	slot = xa_load(&vm->mmu.slot_ids, id);
-	return slot ?: ERR_PTR(-ENOENT);
+	for (i = 0; i < slots->nr; i++)
+		if (slots->slot[i]->id == id)
+			return slots->slot[i];
+	return ERR_PTR(-ENOENT);
 }
 
-/* A copy of the current array without @old and with @new, either may be NULL. */
+/*
+ * A copy of the current array without @old and with @new, either may be NULL.
+ * -EEXIST when @new would overlap another one, -ENOMEM.
+ */
 static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 				      struct rl_memslot *new)
 {
 	struct rl_memslots *cur = rl_slots_locked(vm), *slots;
-	int i, at;
+	struct rl_memslot **slot;
+	int i, at, n = 0;
 
-	slots = slots_alloc(cur->nr + !!new);
+	slots = slots_alloc(cur->nr + !!new, cur->gen + 1);
 	if (!slots)
-		return NULL;
-	slots->gen = cur->gen + 1;
+		return ERR_PTR(-ENOMEM);
+	slot = slots->slot;
 	at = new ? slots_upper(cur, new->base_gfn) : -1;
 	for (i = 0; i <= cur->nr; i++) {
-		if (i == at)
-			slots->slot[slots->nr++] = new;
+		if (i == at) {
+			at = n;
+			slot[n++] = new;
+		}
 		if (i < cur->nr && cur->slot[i] != old)
-			slots->slot[slots->nr++] = cur->slot[i];
+			slot[n++] = cur->slot[i];
+	}
+	slots->nr = n;
+	if (new && ((at && slot_end(slot[at - 1]) > new->base_gfn) ||
+		    (at + 1 < n && slot[at + 1]->base_gfn < slot_end(new)))) {
+		kvfree(slots);
+		return ERR_PTR(-EEXIST);
 	}
 	return slots;
-}
-
-static bool slots_overlap(struct rl_vm *vm, const struct rl_memslot *new,
-			  const struct rl_memslot *except)
-{
-	struct rl_memslots *cur = rl_slots_locked(vm);
-	int i = slots_upper(cur, new->base_gfn + new->npages - 1);
-
-	/* Slots do not overlap each other: only these two can reach in. */
-	while (i-- > 0) {
-		if (cur->slot[i] == except)
-			continue;
-		return cur->slot[i]->base_gfn + cur->slot[i]->npages > new->base_gfn;
-	}
-	return false;
 }
 
 /*
@@ -252,7 +242,7 @@ static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
 	bool gone = old && (!new || new->base_gfn != old->base_gfn);
 	bool log = new && (new->flags & KVM_MEM_LOG_DIRTY_PAGES);
 	bool logged = old && (old->flags & KVM_MEM_LOG_DIRTY_PAGES);
-	gfn_t end = old ? old->base_gfn + old->npages : 0;
+	gfn_t end = old ? slot_end(old) : 0;
 	bool flush;
 
 	spin_lock(&mmu->lock);
@@ -303,32 +293,17 @@ static int slot_get_bitmap(struct rl_vm *vm, const struct rl_memslot *old, struc
 /* Replace @old by @new; a NULL @old creates, a NULL @new deletes. */
 static int slots_replace(struct rl_vm *vm, struct rl_memslot *old, struct rl_memslot *new)
 {
-	struct xarray *ids = &vm->mmu.slot_ids;
-	struct rl_memslots *slots;
-	int r;
+	struct rl_memslots *slots = slots_with(vm, old, new);
+	int r = 0;
 
-	slots = slots_with(vm, old, new);
-	if (!slots)
-		return -ENOMEM;
-	if (!new) {
-		xa_erase(ids, old->id);
-	} else {
+	if (IS_ERR(slots))
+		return PTR_ERR(slots);
+	if (new)
 		r = slot_get_bitmap(vm, old, new);
-		if (r)
-			goto err_slots;
-		/* Fails for a new id only: the place of an old one is there. */
-		r = xa_err(xa_store(ids, new->id, new, GFP_KERNEL_ACCOUNT));
-		if (r)
-			goto err_bitmap;
-	}
-	slots_publish(vm, slots, old, new);
-	return 0;
-
-err_bitmap:
-	if (!old || new->dirty_bitmap != old->dirty_bitmap)
-		kvfree(new->dirty_bitmap);
-err_slots:
-	kvfree(slots);
+	if (r)
+		kvfree(slots);
+	else
+		slots_publish(vm, slots, old, new);
 	return r;
 }
 
@@ -364,10 +339,11 @@ static int region_check(struct rl_vm *vm, const struct kvm_userspace_memory_regi
 
 static int region_set(struct rl_vm *vm, const struct kvm_userspace_memory_region *mem)
 {
-	struct rl_memslot *old = xa_load(&vm->mmu.slot_ids, mem->slot);
-	struct rl_memslot *new;
+	struct rl_memslot *old = rl_slot_by_id(vm, mem->slot), *new;
 	int r;
 
+	if (IS_ERR(old))
+		old = NULL;
 	if (!mem->memory_size)
 		return old ? slots_replace(vm, old, NULL) : -EINVAL;
 
@@ -388,11 +364,8 @@ static int region_set(struct rl_vm *vm, const struct kvm_userspace_memory_region
 	r = 0;
 	if (old && old->base_gfn == new->base_gfn && old->flags == new->flags)
 		goto out;
-	r = -EEXIST;
-	if (slots_overlap(vm, new, old))
-		goto out;
 	r = -EINVAL;
-	if (new->base_gfn + new->npages > slots_max_gfn(vm))
+	if (slot_end(new) > slots_max_gfn(vm))
 		goto out;
 	r = slots_replace(vm, old, new);
 	if (!r)
@@ -435,14 +408,10 @@ int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_reg
  */
 int rl_slots_init(struct rl_vm *vm)
 {
-	struct rl_memslots *slots = slots_alloc(0);
+	struct rl_memslots *slots = slots_alloc(0, 1);
 
-	if (!slots)
-		return -ENOMEM;
-	slots->gen = 1;
-	xa_init(&vm->mmu.slot_ids);
 	RCU_INIT_POINTER(vm->slots, slots);
-	return 0;
+	return slots ? 0 : -ENOMEM;
 }
 
 /**
@@ -461,5 +430,4 @@ void rl_slots_destroy(struct rl_vm *vm)
 		kfree(slots->slot[i]);
 	}
 	kvfree(slots);
-	xa_destroy(&vm->mmu.slot_ids);
 }

@@ -255,32 +255,6 @@ bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear)
 	return young;
 }
 
-static bool write_protect_one(struct rl_vm *vm, struct rl_tdp_iter *it)
-{
-	u64 write = rl_tdp_fmt->write;
-
-	if (!rl_spte_is_leaf(it->old_spte, it->level) || !(it->old_spte & write))
-		return false;
-	rl_tdp_set_spte(vm, it, it->old_spte & ~write);
-	return true;
-}
-
-/*
- * rl_tdp_write_protect() - Make every write to [start, end) fault
- *
- * Context: mmu->lock held, and dropped on the way; the caller flushes.
- */
-void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end)
-{
-	struct rl_tdp_iter it;
-	bool flush = false;
-
-	for_each_rl_spte(it, &vm->mmu, start, end) {
-		it_yield(vm, &it, &flush);
-		write_protect_one(vm, &it);
-	}
-}
-
 /*
  * rl_tdp_wp_masked() - Make writes to some of 64 pages fault
  * @base: gfn that bit 0 of @mask stands for
@@ -291,15 +265,33 @@ void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end)
  */
 bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask)
 {
+	u64 write = rl_tdp_fmt->write;
 	struct rl_tdp_iter it;
 	bool flush = false;
 
 	if (!mask)
 		return false;
-	for_each_rl_spte(it, &vm->mmu, base + __ffs(mask), base + __fls(mask) + 1)
-		if (it.level > 1 || (mask >> (it.gfn - base)) & 1)
-			flush |= write_protect_one(vm, &it);
+	for_each_rl_spte(it, &vm->mmu, base + __ffs(mask), base + __fls(mask) + 1) {
+		if (!rl_spte_is_leaf(it.old_spte, it.level) || !(it.old_spte & write) ||
+		    (it.level == 1 && !(mask >> (it.gfn - base) & 1)))
+			continue;
+		rl_tdp_set_spte(vm, &it, it.old_spte & ~write);
+		flush = true;
+	}
 	return flush;
+}
+
+/*
+ * rl_tdp_write_protect() - Make every write to [start, end) fault
+ *
+ * Context: mmu->lock held, and dropped on the way; the caller flushes.
+ */
+void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end)
+{
+	for (; start < end; start += BITS_PER_LONG) {
+		rl_tdp_wp_masked(vm, start, GENMASK(min_t(u64, end - start, BITS_PER_LONG) - 1, 0));
+		cond_resched_lock(&vm->mmu.lock);
+	}
 }
 
 /*
