@@ -15,12 +15,12 @@
 #include <linux/nospec.h>
 #include <linux/slab.h>
 
+#include "vcpu.h"
 #include "vm.h"
 
 struct coalesced_zone {
 	struct rl_bus_dev dev;
 	struct list_head link;
-	struct rl_vm *vm;
 	struct kvm_coalesced_mmio_zone where;
 };
 
@@ -35,7 +35,7 @@ static int zone_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, 
 		      const void *val)
 {
 	struct coalesced_zone *z = container_of(dev, struct coalesced_zone, dev);
-	struct rl_coalesced *c = &z->vm->coalesced;
+	struct rl_coalesced *c = &vcpu->vm->coalesced;
 	struct kvm_coalesced_mmio *entry;
 	int r = -EOPNOTSUPP;
 	u32 last;
@@ -88,7 +88,6 @@ int rl_coalesced_add(struct rl_vm *vm, const struct kvm_coalesced_mmio_zone *whe
 	if (!z)
 		return -ENOMEM;
 	z->dev.ops = &zone_ops;
-	z->vm = vm;
 	z->where = *where;
 	mutex_lock(&vm->slots_lock);
 	r = rl_bus_add(vm, zone_bus(where), where->addr, where->size, &z->dev);

@@ -162,27 +162,17 @@ err_free:
  */
 int rl_vm_create(unsigned long type)
 {
-	struct file *file;
 	struct rl_vm *vm;
 	int fd;
 
 	if (type)
 		return -EINVAL;
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0)
-		return fd;
 	vm = vm_alloc();
-	file = ERR_CAST(vm);
-	if (!IS_ERR(vm)) {
-		file = anon_inode_getfile("ringlet-vm", &vm_fops, vm, O_RDWR);
-		if (IS_ERR(file))
-			rl_vm_put(vm);
-	}
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return PTR_ERR(file);
-	}
-	fd_install(fd, file);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	fd = anon_inode_getfd("ringlet-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		rl_vm_put(vm);
 	return fd;
 }
 
@@ -206,15 +196,16 @@ static const u8 plain_caps[] = {
 };
 
 /*
- * Those that KVM_ENABLE_CAP switches: KVM_CHECK_EXTENSION answers @says, and of
- * args[0] only @valid bits may be set in what @field, a u64 of struct rl_vm, becomes.
+ * Those that KVM_CHECK_EXTENSION answers by a number, @says. KVM_ENABLE_CAP sets
+ * @field, a u64 of struct rl_vm, of some: to args[0], in which only @valid bits may be.
  */
 static const struct {
 	u32 cap;
 	u32 says;
 	u64 valid;
 	size_t field;
-} switch_caps[] = {
+} number_caps[] = {
+#define NUMBER(cap, says)		{ cap, says }
 #define SWITCH(cap, says, valid, field) { cap, says, valid, offsetof(struct rl_vm, field) }
 #define FLAGS(cap, valid, field)	SWITCH(cap, valid, valid, field)
 	SWITCH(KVM_CAP_DISABLE_QUIRKS, 1, ~0ull, quirks_off),
@@ -232,6 +223,17 @@ static const struct {
 	FLAGS(KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS |
 	      KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, x2apic_api),
 	SWITCH(KVM_CAP_MAX_VCPU_ID, RL_MAX_VCPU_ID, ~0ull, max_vcpu_id),
+	NUMBER(KVM_CAP_MAX_VCPUS, RL_MAX_VCPUS),
+	NUMBER(KVM_CAP_NR_MEMSLOTS, RL_NR_MEMSLOTS),
+	NUMBER(KVM_CAP_IRQ_ROUTING, RL_NR_GSIS),
+	NUMBER(KVM_CAP_MCE, RL_MAX_MCE_BANKS),
+	NUMBER(KVM_CAP_COALESCED_MMIO, KVM_COALESCED_MMIO_PAGE_OFFSET),
+	NUMBER(KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS),
+	NUMBER(KVM_CAP_XSAVE2, sizeof(struct kvm_xsave)),	/* all that is offered fits */
+	NUMBER(KVM_CAP_ADJUST_CLOCK,
+	       KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC),
+	NUMBER(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+	       KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET),
 };
 
 /**
@@ -249,37 +251,19 @@ int rl_check_extension(struct rl_vm *vm, unsigned long ext)
 	for (i = 0; i < ARRAY_SIZE(plain_caps); i++)
 		if (plain_caps[i] == ext)
 			return 1;
-	for (i = 0; i < ARRAY_SIZE(switch_caps); i++)
-		if (switch_caps[i].cap == ext)
-			return switch_caps[i].says;
+	for (i = 0; i < ARRAY_SIZE(number_caps); i++)
+		if (number_caps[i].cap == ext)
+			return number_caps[i].says;
 	switch (ext) {
-	case KVM_CAP_COALESCED_MMIO:
-		return KVM_COALESCED_MMIO_PAGE_OFFSET;
 	case KVM_CAP_STEAL_TIME:
 		return sched_info_on();
-	case KVM_CAP_XSAVE2:
-		return sizeof(struct kvm_xsave);	/* all that is offered fits */
-	case KVM_CAP_SYNC_REGS:
-		return KVM_SYNC_X86_VALID_FIELDS;
 	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);
-	case KVM_CAP_ADJUST_CLOCK:
-		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
-	case KVM_CAP_IRQ_ROUTING:
-		return RL_NR_GSIS;
 	case KVM_CAP_NR_VCPUS:
 		return min_t(int, num_online_cpus(), RL_MAX_VCPUS);
-	case KVM_CAP_MAX_VCPUS:
-		return RL_MAX_VCPUS;
-	case KVM_CAP_NR_MEMSLOTS:
-		return RL_NR_MEMSLOTS;
-	case KVM_CAP_MCE:
-		return RL_MAX_MCE_BANKS;
 	case KVM_CAP_TSC_CONTROL:
 	case KVM_CAP_VM_TSC_CONTROL:
 		return rl_caps.tsc_scaling;
-	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
-		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
 	case KVM_CAP_X86_ROBUST_SINGLESTEP:
 	case KVM_CAP_SET_GUEST_DEBUG:
 		return rl_caps.guest_debug;
@@ -347,12 +331,12 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 			return -EINVAL;
 		break;
 	}
-	for (i = 0; i < ARRAY_SIZE(switch_caps); i++) {
-		if (switch_caps[i].cap != cap->cap)
+	for (i = 0; i < ARRAY_SIZE(number_caps); i++) {
+		if (number_caps[i].cap != cap->cap)
 			continue;
-		if (val & ~switch_caps[i].valid)
+		if (!number_caps[i].field || val & ~number_caps[i].valid)
 			return -EINVAL;
-		WRITE_ONCE(*(u64 *)((void *)vm + switch_caps[i].field), val);
+		WRITE_ONCE(*(u64 *)((void *)vm + number_caps[i].field), val);
 		return 0;
 	}
 	return -EINVAL;
@@ -384,6 +368,11 @@ static int vm_set_routing(struct rl_vm *vm, const struct kvm_irq_routing *head,
 	r = rl_set_routing(vm, entries, head->nr);
 	kvfree(entries);
 	return r;
+}
+
+static int vm_pit2(struct rl_vm *vm, struct kvm_pit_state2 *st, bool set)
+{
+	return rl_pit_state(vm, st->channels, &st->flags, set);
 }
 
 /* Its number says nothing of an argument. */
@@ -442,10 +431,10 @@ static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 	X(KVM_CREATE_PIT, RAW, LOCKED(vm, rl_create_pit(vm, KVM_PIT_SPEAKER_DUMMY)))	\
 	X(KVM_CREATE_PIT2, IN,								\
 	  LOCKED(vm, rl_create_pit(vm, ((struct kvm_pit_config *)data)->flags)))	\
-	X(KVM_GET_PIT, OUT, rl_get_pit(vm, data, NULL))					\
-	X(KVM_SET_PIT, IN, rl_set_pit(vm, data, 0))					\
-	X(KVM_GET_PIT2, OUT, rl_get_pit(vm, data, &((struct kvm_pit_state2 *)data)->flags)) \
-	X(KVM_SET_PIT2, IN, rl_set_pit(vm, data, ((struct kvm_pit_state2 *)data)->flags)) \
+	X(KVM_GET_PIT, OUT, rl_pit_state(vm, data, NULL, false))			\
+	X(KVM_SET_PIT, IN, rl_pit_state(vm, data, NULL, true))				\
+	X(KVM_GET_PIT2, OUT, vm_pit2(vm, data, false))					\
+	X(KVM_SET_PIT2, IN, vm_pit2(vm, data, true))					\
 	X(KVM_REINJECT_CONTROL, RAW, vm_reinject_control(vm, user))			\
 	X(KVM_SET_GSI_ROUTING, IN,							\
 	  vm_set_routing(vm, data, user + sizeof(struct kvm_irq_routing)))		\

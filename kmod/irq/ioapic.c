@@ -56,19 +56,9 @@ static u64 *ioapic_entry(struct rl_ioapic *ioapic, int pin)
 	return &ioapic->s.redirtbl[pin].bits;
 }
 
-static void entry_msg(const struct rl_ioapic *ioapic, int pin, struct rl_apic_msg *msg)
+static struct rl_apic_msg entry_msg(u64 bits)
 {
-	u64 bits = ioapic->s.redirtbl[pin].bits;
-
-	*msg = (struct rl_apic_msg){
-		.dest = bits >> ENTRY_DEST_SHIFT,
-		.vector = bits,
-		.mode = bits & APIC_MODE_MASK,
-		.logical = bits & APIC_DEST_LOGICAL,
-		.assert = true,
-		.level = bits & ENTRY_LEVEL,
-		.lowest = (bits & APIC_MODE_MASK) == APIC_DM_LOWEST,
-	};
+	return rl_device_msg(bits, bits >> ENTRY_DEST_SHIFT, bits & APIC_DEST_LOGICAL);
 }
 
 /* Send a pin's interrupt if it may go; as rl_set_gsi() answers. */
@@ -80,7 +70,7 @@ static int ioapic_service(struct rl_ioapic *ioapic, int pin)
 
 	if (*e & ENTRY_MASKED || (*e & ENTRY_LEVEL && *e & ENTRY_REMOTE_IRR))
 		return -1;
-	entry_msg(ioapic, pin, &msg);
+	msg = entry_msg(*e);
 	r = rl_apic_deliver(ioapic->vm, &msg);
 	if (!msg.level)
 		ioapic->irr_delivered |= BIT(pin);
@@ -91,7 +81,8 @@ static int ioapic_service(struct rl_ioapic *ioapic, int pin)
 
 static int ioapic_set_level(struct rl_ioapic *ioapic, int pin, bool level, bool line_status)
 {
-	bool edge = !(*ioapic_entry(ioapic, pin) & ENTRY_LEVEL);
+	u64 e = *ioapic_entry(ioapic, pin);
+	bool edge = !(e & ENTRY_LEVEL);
 	u32 old = ioapic->s.irr, bit = BIT(pin);
 	struct rl_apic_msg msg;
 
@@ -104,7 +95,7 @@ static int ioapic_set_level(struct rl_ioapic *ioapic, int pin, bool level, bool 
 	 * know of one that would merge with its predecessor.
 	 */
 	if (edge && line_status && pin == IOAPIC_RTC_PIN) {
-		entry_msg(ioapic, pin, &msg);
+		msg = entry_msg(e);
 		if (rl_apic_dest_busy(ioapic->vm, &msg))
 			return 0;
 	}

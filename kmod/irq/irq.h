@@ -73,9 +73,7 @@ int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries
 int rl_irqfd(struct rl_vm *vm, const struct kvm_irqfd *args);
 /* vm->lock held; EEXIST, ENOSPC, ENOMEM. Without an irqchip its ticks go nowhere. */
 int rl_create_pit(struct rl_vm *vm, u32 flags);
-/* These three: ENXIO. @flags may be NULL. */
-int rl_get_pit(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *flags);
-int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_channel_state *ch, u32 flags);
+int rl_pit_state(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *pit_flags, bool set);
 int rl_reinject_control(struct rl_vm *vm, const struct kvm_reinject_control *ctl);
 
 /*

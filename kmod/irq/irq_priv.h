@@ -49,6 +49,20 @@ struct rl_apic_msg {
 	struct rl_lapic *src;	/* NULL: a device */
 };
 
+/* A device's, by the lower half of a redirection entry or the data of an MSI: same layout. */
+static inline struct rl_apic_msg rl_device_msg(u32 data, u32 dest, bool logical)
+{
+	return (struct rl_apic_msg){
+		.dest = dest,
+		.vector = data,
+		.mode = data & APIC_MODE_MASK,
+		.logical = logical,
+		.assert = true,
+		.level = data & BIT(15),
+		.lowest = (data & APIC_MODE_MASK) == APIC_DM_LOWEST,
+	};
+}
+
 /* lapic.c; [v] the vCPU's thread (vcpu->mutex), [a] atomic, anybody */
 struct rl_lapic_timer {
 	struct hrtimer hrtimer;

@@ -167,18 +167,11 @@ void rl_pit_unmasked(struct rl_vm *vm)
 		pit_reset_reinject(pit);
 }
 
-static void pit_start_timer(struct rl_pit *pit, u32 count, bool periodic)
-{
-	u64 ns = mul_u64_u32_div(count, NSEC_PER_SEC, PIT_HZ);
-
-	pit->period_ns = periodic ? max_t(u64, ns, RL_MIN_PERIOD_NS) : 0;
-	pit_reset_reinject(pit);
-	hrtimer_start(&pit->timer, ktime_add_ns(ktime_get(), ns), HRTIMER_MODE_ABS);
-}
-
 static void pit_load(struct rl_pit *pit, int n, u32 count)
 {
 	struct kvm_pit_channel_state *c = &pit->ch[n];
+	bool periodic;
+	u64 ns;
 
 	c->count = count ?: 0x10000;
 	c->count_load_time = ktime_to_ns(ktime_get());
@@ -188,17 +181,14 @@ static void pit_load(struct rl_pit *pit, int n, u32 count)
 	/* The HPET has taken channel 0's interrupt over. */
 	if (pit->flags & KVM_PIT_FLAGS_HPET_LEGACY)
 		return;
-	switch (c->mode) {
-	case 0:
-	case 1:
-	case 4:
-		pit_start_timer(pit, c->count, false);
-		break;
-	case 2:
-	case 3:
-		pit_start_timer(pit, c->count, true);
-		break;
-	}
+	/* Mode 5 waits for its gate. */
+	if (c->mode > 4)
+		return;
+	ns = mul_u64_u32_div(c->count, NSEC_PER_SEC, PIT_HZ);
+	periodic = c->mode == 2 || c->mode == 3;
+	pit->period_ns = periodic ? max_t(u64, ns, RL_MIN_PERIOD_NS) : 0;
+	pit_reset_reinject(pit);
+	hrtimer_start(&pit->timer, ktime_add_ns(ktime_get(), ns), HRTIMER_MODE_ABS);
 }
 
 /* Ports */
@@ -277,35 +267,20 @@ static void pit_write_count(struct rl_pit *pit, int n, u8 val)
 
 static u8 pit_read_count(struct kvm_pit_channel_state *c)
 {
+	u16 count;
+	u8 state;
+
 	if (c->status_latched) {
 		c->status_latched = 0;
 		return c->status;
 	}
-	switch (c->count_latched) {
-	case 0:
-		break;
-	case RW_WORD_LSB:
-		c->count_latched = RW_MSB;
-		return c->latched_count;
-	case RW_MSB:
-		c->count_latched = 0;
-		return c->latched_count >> 8;
-	default:
-		c->count_latched = 0;
-		return c->latched_count;
-	}
-	switch (c->read_state) {
-	case RW_MSB:
-		return ch_count(c) >> 8;
-	case RW_WORD_LSB:
-		c->read_state = RW_WORD_MSB;
-		return ch_count(c);
-	case RW_WORD_MSB:
-		c->read_state = RW_WORD_LSB;
-		return ch_count(c) >> 8;
-	default:
-		return ch_count(c);
-	}
+	count = c->count_latched ? c->latched_count : ch_count(c);
+	state = c->count_latched ?: c->read_state;
+	if (c->count_latched)
+		c->count_latched = state == RW_WORD_LSB ? RW_MSB : 0;
+	else if (state == RW_WORD_LSB || state == RW_WORD_MSB)
+		c->read_state ^= RW_WORD_LSB ^ RW_WORD_MSB;
+	return state == RW_MSB || state == RW_WORD_MSB ? count >> 8 : count;
 }
 
 static u8 pit_read_speaker(struct rl_pit *pit)
@@ -366,35 +341,35 @@ static const struct rl_bus_dev_ops pit_ops = {
 
 /* ioctls */
 
-int rl_get_pit(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *flags_out)
+/**
+ * rl_pit_state() - KVM_GET_PIT2 and KVM_SET_PIT2
+ * @vm: the VM
+ * @ch: state of the channels; those that are set start from their initial counts
+ * @pit_flags: KVM_PIT_FLAGS_*, or NULL for none
+ * @set: from there rather than to there
+ *
+ * Return: 0, -ENXIO without it.
+ */
+int rl_pit_state(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *pit_flags, bool set)
 {
 	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
-	unsigned long flags;
-
-	if (!pit)
-		return -ENXIO;
-	spin_lock_irqsave(&pit->lock, flags);
-	memcpy(ch, pit->ch, sizeof(pit->ch));
-	if (flags_out)
-		*flags_out = pit->flags;
-	spin_unlock_irqrestore(&pit->lock, flags);
-	return 0;
-}
-
-/* Channels start from their initial counts. */
-int rl_set_pit(struct rl_vm *vm, const struct kvm_pit_channel_state *ch, u32 new_flags)
-{
-	struct rl_pit *pit = READ_ONCE(vm->irq.pit);
+	u32 known = KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 	unsigned long flags;
 	int i;
 
 	if (!pit)
 		return -ENXIO;
 	spin_lock_irqsave(&pit->lock, flags);
-	memcpy(pit->ch, ch, sizeof(pit->ch));
-	pit->flags = new_flags & (KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON);
-	for (i = 0; i < 3; i++)
-		pit_load(pit, i, min_t(u32, pit->ch[i].count, 0x10000));
+	if (set) {
+		memcpy(pit->ch, ch, sizeof(pit->ch));
+		pit->flags = pit_flags ? *pit_flags & known : 0;
+		for (i = 0; i < 3; i++)
+			pit_load(pit, i, min_t(u32, pit->ch[i].count, 0x10000));
+	} else {
+		memcpy(ch, pit->ch, sizeof(pit->ch));
+		if (pit_flags)
+			*pit_flags = pit->flags;
+	}
 	spin_unlock_irqrestore(&pit->lock, flags);
 	return 0;
 }

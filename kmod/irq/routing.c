@@ -41,16 +41,9 @@ static bool msi_invalid(struct rl_vm *vm, u64 addr)
 int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
 {
 	/* SDM Vol 3A, "Message Address Register Format", "Message Data Register Format". */
-	struct rl_apic_msg msg = {
-		.dest = addr >> 12 & 0xff,
-		.vector = data,
-		.mode = data & APIC_MODE_MASK,
-		.logical = addr & BIT(2),
-		.assert = true,
-		.level = data & BIT(15),
-		.lowest = (data & APIC_MODE_MASK) == APIC_DM_LOWEST || addr & BIT(3),
-	};
+	struct rl_apic_msg msg = rl_device_msg(data, addr >> 12 & 0xff, addr & BIT(2));
 
+	msg.lowest |= !!(addr & BIT(3));
 	if (!vm->irq.map || msi_invalid(vm, addr))
 		return -EINVAL;
 	/* The upper 24 bits of the id are in the upper address. */
