@@ -61,7 +61,8 @@ check-clients: setup module
 
 # All hosts, those whose kernels are built first and watch everything too.
 check-long: setup
-	@$(TESTHOST)/check amd intel amd-full debug kcsan
+	@DEADLINE=$(or $(DEADLINE),7200) KILLS=$(or $(KILLS),100) MODELS="$(or $(MODELS),user kernel)" \
+		$(TESTHOST)/check amd intel amd-full debug kcsan
 
 demo: setup
 	@$(TESTHOST)/demo $(or $(HOST),amd)
