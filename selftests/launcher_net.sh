@@ -28,14 +28,7 @@ if ! [ -e /dev/net/tun ] && ! { mkdir -p /dev/net && mknod /dev/net/tun c 10 200
 	exit
 fi
 
-gone()			# gone INTERFACE: until it is
-{
-	end=$(($(now) + BOUND))
-	while [ -e "/sys/class/net/$1" ]; do
-		[ "$(now)" -lt $end ] || return 1
-		sleep 0.1
-	done
-}
+gone() { until_not test -e "/sys/class/net/$1"; }
 
 there()
 {
@@ -80,9 +73,21 @@ exec 4> "$dir/in2"
 there rltestbr && ip addr add 10.9.0.1/24 dev rltestbr
 result $? "a bridge is made"
 
+# A macvtap, whose other side is the veth pair's other end.
+macvtap=
+modprobe macvtap 2> /dev/null
+if ip link add rlveth type veth 2> /dev/null &&
+   ip link add link rlveth name rlmac0 type macvtap 2> /dev/null; then
+	peer=$(cat /sys/class/net/rlveth/iflink)
+	peer=$(grep -l -x "$peer" /sys/class/net/*/ifindex | cut -d/ -f5)
+	ip link set rlveth up && ip link set "$peer" up && ip link set rlmac0 up &&
+		ip addr add 10.9.4.1/24 dev "$peer" && macvtap=rlmac0
+fi
+
 start --kernel "$KERNEL" --initrd "$INITRD" --device-model $model --disk "$DISK,ro" --cpus 2 \
 	--cmdline 'quiet root=/dev/vda guest.ip=10.9.0.2/24' \
-	--net bridge=rltestbr,mac=02:00:00:00:00:17 --net user --net tap=rltest0,queues=2
+	--net bridge=rltestbr,mac=02:00:00:00:00:17 --net user --net tap=rltest0,queues=2 \
+	${macvtap:+--net tap=$macvtap}
 there rltest0 && ip addr add 10.9.1.1/24 dev rltest0
 result $? "a tap is made"
 
@@ -118,6 +123,16 @@ type 'ip addr add 10.9.1.2/24 dev eth2; ip link set eth2 up; ls -d /sys/class/ne
 	type 'wget -q -O - http://10.9.1.1:8080/data | md5sum | sed s/^/tap:/' "^tap:$sum"
 result $? "$model: a tap with two queues"
 
+if [ -n "$macvtap" ]; then
+	type 'ip addr add 10.9.4.2/24 dev eth3; ip link set eth3 up; cat /sys/class/net/eth3/address | sed s/^/mac:/' \
+		"^mac:$(cat /sys/class/net/rlmac0/address)" &&
+		type 'ping -c 2 10.9.4.1 | sed s/^/macvtap:/' '^macvtap:2 packets transmitted, 2 packets received' &&
+		type 'wget -q -O - http://10.9.4.1:8080/data | md5sum | sed s/^/macvtap:/' "^macvtap:$sum"
+	result $? "$model: a macvtap"
+else
+	skip "$model: a macvtap" "no macvtap, or no veth"
+fi
+
 address=$(cat /sys/class/net/rltestbr/address)
 ports=$(ls /sys/class/net/rltestbr/brif | wc -l)
 kill -9 $other
@@ -133,5 +148,7 @@ echo poweroff >&3
 ended 0 && gone rltestbr && gone rltest0
 result $? "bridge and tap go with the last guest"
 
+ip link del rlmac0 2> /dev/null
+ip link del rlveth 2> /dev/null
 killall httpd 2> /dev/null
 finish
