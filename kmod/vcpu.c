@@ -195,6 +195,7 @@ static int handle_requests(struct rl_vcpu *vcpu)
 	if (rl_request_check(vcpu, RL_REQ_INTERCEPTS))
 		rl_ops->update_intercepts(vcpu);
 	rl_request_check(vcpu, RL_REQ_UNHALT);
+	rl_request_check(vcpu, RL_REQ_PV_EOI);
 	return RL_RESUME;
 }
 
@@ -248,6 +249,8 @@ static void enter_guest(struct rl_vcpu *vcpu)
 		rl_trace(entry, vcpu);
 		rl_op(run)(vcpu);
 		rl_trace(exit, vcpu);
+		if (unlikely(vcpu->pv_eoi_set))
+			rl_pv_eoi_collect(vcpu);
 	} while (rl_handle_exit_fast(vcpu));
 	WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
 	/* VMSCAPE: the guest may have trained branches of the VMM's. */
@@ -260,6 +263,9 @@ static void enter_guest(struct rl_vcpu *vcpu)
 	current->flags |= PF_VCPU;
 	local_irq_enable();
 	current->flags &= ~PF_VCPU;
+	/* An entry that was prepared and not made, or what could not be read then. */
+	if (unlikely(vcpu->pv_eoi_set))
+		rl_pv_eoi_collect(vcpu);
 }
 
 /* User space wants to know, with its own 8259, when it may inject. */

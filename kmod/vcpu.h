@@ -42,6 +42,7 @@ enum rl_request {
 	RL_REQ_INTERCEPTS,	/* the MSR filter changed */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 	RL_REQ_DOORBELL,	/* serve vcpu->doorbell */
+	RL_REQ_PV_EOI,		/* vcpu->pv_eoi_set has to be looked at where one may sleep */
 };
 
 /* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
@@ -170,6 +171,8 @@ struct rl_vcpu {
 	u8 eoi_vector;
 	bool pv_enforced;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	bool tpr_reporting;		/* KVM_TPR_ACCESS_REPORTING */
+	bool pv_eoi_set;		/* the guest may clear a bit for its EOI */
+	u64 pv_eoi_msr;
 	s16 extint;			/* split irqchip: vector of KVM_INTERRUPT, or -1 */
 	struct { u64 rip; bool write; } tpr_access;
 	int mp_state;			/* KVM_MP_STATE_*; [atomic]: others write it to wake */

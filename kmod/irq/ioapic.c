@@ -167,6 +167,13 @@ static void ioapic_eoi_pin(struct rl_ioapic *ioapic, int pin, u8 vector)
 	}
 }
 
+bool rl_ioapic_waits(struct rl_vcpu *vcpu, u8 vector)
+{
+	struct rl_ioapic *ioapic = vcpu->vm->irq.ioapic;
+
+	return ioapic && test_bit(vector, ioapic->eoi_vectors);
+}
+
 /**
  * rl_ioapic_eoi() - A local APIC finished a vector
  * @vcpu:   its vCPU

@@ -100,6 +100,8 @@ void rl_lapic_reset(struct rl_vcpu *vcpu, bool init);
 int rl_lapic_pending(struct rl_vcpu *vcpu);
 /* Move @vector from IRR to ISR: it goes into the guest with this entry. */
 void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector);
+int rl_pv_eoi_set_msr(struct rl_vcpu *vcpu, u64 data);
+void rl_pv_eoi_collect(struct rl_vcpu *vcpu);
 /* Does LVT0 or the state of the APIC let an 8259 interrupt through to this vCPU? */
 bool rl_lapic_extint_ok(struct rl_vcpu *vcpu);
 /* Output of the 8259 pair, for this vCPU; with a split irqchip what KVM_INTERRUPT left. */

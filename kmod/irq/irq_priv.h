@@ -76,6 +76,7 @@ struct rl_lapic_timer {
 struct rl_lapic {
 	struct rl_vcpu *vcpu;
 	void *regs;		/* the page; IRR and TMR [a], the rest [v] */
+	unsigned long irr_words; /* [a] words of IRR that may have bits; see rl_lapic_irr() */
 	int isr_top;		/* [v] highest vector in service, or -1 */
 	gpa_t vapic_addr;	/* [v] KVM_SET_VAPIC_ADDR, 0: none */
 	bool lvt0_nmi;		/* [v] counted in irq.nmi_lvt0 */
@@ -129,6 +130,11 @@ static inline bool lapic_sw_enabled(const struct rl_lapic *apic)
 int rl_lapic_receive(struct rl_lapic *apic, const struct rl_apic_msg *msg);
 bool rl_lapic_local_deliver(struct rl_lapic *apic, u32 lvt);
 void rl_lapic_error(struct rl_lapic *apic, u32 bit);
+void rl_lapic_eoi(struct rl_lapic *apic);
+int rl_lapic_irr(struct rl_lapic *apic);
+
+/* pv_eoi.c */
+void rl_pv_eoi_offer(struct rl_lapic *apic, u8 vector);
 
 /* lapic_timer.c */
 void rl_lapic_timer_init(struct rl_lapic *apic);
@@ -151,6 +157,8 @@ void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest);
 int rl_ioapic_create(struct rl_vm *vm);
 void rl_ioapic_stop(struct rl_vm *vm);
 void rl_ioapic_destroy(struct rl_vm *vm);
+/* Does a pin, or somebody behind one, wait for the end of this vector? */
+bool rl_ioapic_waits(struct rl_vcpu *vcpu, u8 vector);
 int rl_ioapic_set_irq(struct rl_vm *vm, u8 pin, enum rl_irq_source src, int level,
 		      bool line_status);
 void rl_ioapic_eoi(struct rl_vcpu *vcpu, u8 vector, bool level);

@@ -14,6 +14,7 @@
  * Nothing here sleeps: a guest's access may come with IRQs off.
  */
 #include <linux/slab.h>
+#include <asm/kvm_para.h>
 #include <asm/msr-index.h>
 
 #include "../cpu/cpu.h"
@@ -63,13 +64,35 @@ bool rl_vcpu_is_bsp(const struct rl_vcpu *vcpu)
 
 /* Priorities */
 
+/* Highest vector of IRR, or -1. Any context. */
+int rl_lapic_irr(struct rl_lapic *apic)
+{
+	unsigned long words;
+	u32 *word, bits;
+	int i;
+
+	while ((words = READ_ONCE(apic->irr_words))) {
+		i = __fls(words);
+		word = apic->regs + APIC_IRR + i * 0x10;
+		bits = READ_ONCE(*word);
+		if (bits)
+			return i * 32 + __fls(bits);
+		clear_bit(i, &apic->irr_words);
+		/* Pairs with receive_vector(): if this was too late, set it again. */
+		smp_mb__after_atomic();
+		if (READ_ONCE(*word))
+			set_bit(i, &apic->irr_words);
+	}
+	return -1;
+}
+
 static int lapic_find_pending(struct rl_lapic *apic)
 {
 	int irr;
 
 	if (!lapic_hw_enabled(apic))
 		return -1;
-	irr = rl_apic_highest(apic->regs + APIC_IRR);
+	irr = rl_lapic_irr(apic);
 	/* Only a higher priority class than the processor's interrupts it. */
 	if (irr < 0 || (irr & 0xf0) <= (lapic_get(apic, APIC_PROCPRI) & 0xf0))
 		return -1;
@@ -94,7 +117,7 @@ static void vapic_publish(struct rl_lapic *apic)
 	u32 data = lapic_get(apic, APIC_TASKPRI) & 0xff;
 
 	data |= (max(apic->isr_top, 0) & 0xf0) << 8;
-	data |= (u32)max(rl_apic_highest(apic->regs + APIC_IRR), 0) << 24;
+	data |= (u32)max(rl_lapic_irr(apic), 0) << 24;
 	vapic_access(apic, &data, true);
 }
 
@@ -128,9 +151,11 @@ void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector)
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), vector));
 	if (unlikely(apic->vapic_addr))
 		vapic_publish(apic);
+	if (vcpu->pv_eoi_msr & KVM_MSR_ENABLED)
+		rl_pv_eoi_offer(apic, vector);
 }
 
-static void lapic_eoi(struct rl_lapic *apic)
+void rl_lapic_eoi(struct rl_lapic *apic)
 {
 	int vector = apic->isr_top;
 
@@ -191,7 +216,7 @@ void rl_lapic_sync_tpr(struct rl_vcpu *vcpu)
 	lapic_update_ppr(apic);
 	if (rl_ops->update_tpr)
 		rl_ops->update_tpr(vcpu, lapic_get(apic, APIC_TASKPRI),
-				   rl_apic_highest(apic->regs + APIC_IRR));
+				   rl_lapic_irr(apic));
 }
 
 /* Receiving */
@@ -221,6 +246,7 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 	}
 	/* Whoever set it first also kicks. */
 	if (!test_and_set_bit(bit, lapic_word(apic, APIC_IRR, msg->vector))) {
+		set_bit(msg->vector >> 5, &apic->irr_words);
 		rl_request(apic->vcpu, RL_REQ_EVENT);
 		/* A vCPU's thread looks at its own requests before it enters. */
 		if (msg->src != apic)
@@ -416,7 +442,7 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 	case APIC_EOI:
 		if (x2apic && val)
 			return 1;
-		lapic_eoi(apic);
+		rl_lapic_eoi(apic);
 		return 0;
 	case APIC_SPIV:
 		lapic_set(apic, reg, val & (APIC_VECTOR_MASK | APIC_SPIV_APIC_ENABLED |
@@ -591,6 +617,8 @@ static void lapic_reset_regs(struct rl_lapic *apic)
 	rl_lapic_timer_set_mode(apic);
 	rl_lapic_timer_set_divisor(apic);
 	apic->isr_top = -1;
+	apic->irr_words = 0;
+	vcpu->pv_eoi_msr = 0;
 }
 
 static void lapic_change_base(struct rl_lapic *apic, u64 base)
@@ -773,6 +801,7 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	}
 	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
 	lapic_set(apic, APIC_TMCCT, 0);
+	apic->irr_words = 0xff;
 	apic->isr_top = rl_apic_highest(apic->regs + APIC_ISR);
 	lapic_update_ppr(apic);
 	lapic_lvt0_changed(apic);
