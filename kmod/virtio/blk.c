@@ -20,6 +20,7 @@
 #include <linux/fs.h>
 #include <linux/llist.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/virtio_blk.h>
 
 #include "../vm.h"
@@ -104,6 +105,32 @@ static u8 req_status(const struct blk_req *req)
 	return req->result == req->len ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
 }
 
+static int put_status(struct rl_vm *vm, gpa_t gpa, u8 status)
+{
+	const struct rl_memslot *slot;
+	u8 __user *user = rl_guest_map(vm, gpa, 1, true, &slot);
+
+	if (!user || __put_user(status, user))
+		return -EFAULT;
+	rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	return 0;
+}
+
+/* The header, nearly always in one piece. */
+static int get_header(struct rl_vq *vq, int nr_out, struct virtio_blk_outhdr *hdr)
+{
+	const struct rl_memslot *slot;
+	u64 __user *user = NULL;
+
+	if (vq->segs->len >= sizeof(*hdr))
+		user = rl_guest_map(vq->dev->vm, vq->segs->gpa, sizeof(*hdr), false, &slot);
+	if (!user)
+		return rl_bufs_read(vq->dev->vm, vq->segs, nr_out, 0, hdr, sizeof(*hdr));
+	if (__get_user(((u64 *)hdr)[0], user) || __get_user(((u64 *)hdr)[1], user + 1))
+		return -EFAULT;
+	return 0;
+}
+
 /* Tell the guest. @vq->lock held. 0 or the ring's error. */
 static int req_end(struct blk_req *req, bool dead)
 {
@@ -126,7 +153,7 @@ static int req_end(struct blk_req *req, bool dead)
 	vq->stat.requests++;
 	vq->stat.errors += status == VIRTIO_BLK_S_IOERR;
 	if (!dead)
-		r = rl_guest_write(vm, req->status_gpa, &status, 1) ?:
+		r = put_status(vm, req->status_gpa, status) ?:
 		    /* With an error, what is before it may not have been written: claim nothing. */
 		    rl_ring_put(&vq->ring, &req->chain, status ? 0 : written + 1);
 	vq->flying--;
@@ -391,7 +418,7 @@ static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
 	/* The device has nowhere to put its answer: the driver is out of its mind. */
 	if (!c->in_len || c->out_len < sizeof(hdr))
 		return -EINVAL;
-	r = rl_bufs_read(vq->dev->vm, segs, c->nr_out, 0, &hdr, sizeof(hdr));
+	r = get_header(vq, c->nr_out, &hdr);
 	if (r)
 		return r;
 	req = req_alloc(vq, c->nr_out + c->nr_in);
