@@ -233,7 +233,7 @@ static int put_stopped(struct msg *m, struct rl_vm *vm, unsigned long *at)
 static int put_one_vdev(struct msg *m, const struct rl_vdev *dev)
 {
 	struct sk_buff *skb = m->skb;
-	u32 state = READ_ONCE(dev->state);
+	u32 state = smp_load_acquire(&dev->state);	/* pairs with vq_broke() */
 	void *head;
 	int err;
 

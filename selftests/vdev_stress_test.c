@@ -323,6 +323,8 @@ static void close_device(struct worker *w)
 
 static void one_step(struct worker *w)
 {
+	struct ringlet_status st;
+
 	switch (rnd(&w->rng, 10)) {
 	case 0:
 		stop_device(w);
@@ -347,7 +349,9 @@ static void one_step(struct worker *w)
 		break;
 	case 7:
 		vdev_stats(&w->d, rnd(&w->rng, 2));
-		vdev_status(&w->d);
+		st = vdev_status(&w->d);
+		CHECK(NULL, (st.state == RINGLET_STATE_NEEDS_RESET) == (st.error > 0),
+		      "state %u, error %d", st.state, st.error);
 		break;
 	default:
 		some_requests(w);

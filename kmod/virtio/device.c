@@ -289,6 +289,7 @@ static int vdev_start(struct rl_vdev *dev)
 	}
 	if (r)
 		goto out;
+	WRITE_ONCE(dev->error, 0);
 	/* First: a queue that breaks as soon as it is live has to be heard of. */
 	WRITE_ONCE(dev->state, RINGLET_STATE_RUNNING);
 	for (n = 0; n < dev->nr_queues; n++)
@@ -316,8 +317,7 @@ static void vdev_stop_locked(struct rl_vdev *dev, bool dead)
 		if (dev->vq[n].ring.size)
 			/* Nobody else uses the queue's array: it is not served any more. */
 			rl_vq_drain(&dev->vq[n], dev->vq[n].iov, dead);
-	dev->error = 0;
-	dev->bad_queue = 0;
+	WRITE_ONCE(dev->error, 0);
 }
 
 static int vdev_stop(struct rl_vdev *dev)
@@ -331,11 +331,11 @@ static int vdev_stop(struct rl_vdev *dev)
 static int vdev_get_status(struct rl_vdev *dev, struct ringlet_status *st)
 {
 	mutex_lock(&dev->lock);
-	st->state = READ_ONCE(dev->state);
+	st->state = smp_load_acquire(&dev->state);	/* pairs with vq_broke() */
 	st->flags = READ_ONCE(dev->flags);
 	if (st->state == RINGLET_STATE_NEEDS_RESET) {
-		st->queue = dev->bad_queue;
-		st->error = -dev->error;
+		st->queue = READ_ONCE(dev->bad_queue);
+		st->error = -READ_ONCE(dev->error);
 	}
 	st->blk_sectors = dev->blk_sectors;
 	mutex_unlock(&dev->lock);

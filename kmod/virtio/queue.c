@@ -122,12 +122,14 @@ static void vq_broke(struct rl_vq *vq, int err)
 {
 	struct rl_vdev *dev = vq->dev;
 
-	vq->live = false;
+	WRITE_ONCE(vq->live, false);
+	/* It is about the first one. Who sees the state sees the reason: both are full barriers. */
+	if (cmpxchg(&dev->error, 0, err))
+		return;
+	WRITE_ONCE(dev->bad_queue, vq->index);
 	if (cmpxchg(&dev->state, RINGLET_STATE_RUNNING, RINGLET_STATE_NEEDS_RESET) !=
 	    RINGLET_STATE_RUNNING)
 		return;
-	dev->bad_queue = vq->index;
-	dev->error = err;
 	pr_debug_ratelimited("virtio device %u of pid %d needs a reset: queue %u, error %d\n",
 			     dev->type, pid_nr(dev->vm->owner.pid), vq->index, err);
 	wake_up_interruptible_poll(&dev->poll, EPOLLIN | EPOLLPRI);
