@@ -248,6 +248,13 @@ bool rl_irq_waiting(struct rl_vcpu *vcpu)
 	       (rl_lapic_extint_ok(vcpu) && rl_pic_pending(vcpu));
 }
 
+/* One that does not find its way into the guest alone? */
+static bool irq_to_inject(struct rl_vcpu *vcpu)
+{
+	return (!rl_lapic_virtual(vcpu) && rl_lapic_pending(vcpu) >= 0) ||
+	       (rl_lapic_extint_ok(vcpu) && rl_pic_pending(vcpu));
+}
+
 /**
  * rl_extint_free() - Is there room for an interrupt of user space's own 8259?
  * @vcpu: with vcpu->user_pic
@@ -290,7 +297,7 @@ static void choose_event(struct rl_vcpu *vcpu)
 
 	collect_nmis(vcpu);
 	if (vcpu->lapic)
-		rl_lapic_sync_tpr(vcpu);
+		rl_lapic_sync(vcpu);
 
 	if (vcpu->exception.injected || vcpu->exception.pending)
 		inject_exception(vcpu);
@@ -313,10 +320,10 @@ static void choose_event(struct rl_vcpu *vcpu)
 		inject(vcpu, RL_EVENT_NMI, X86_TRAP_NMI, false, 0);
 	}
 
-	if (vcpu->lapic && rl_irq_waiting(vcpu)) {
+	if (vcpu->lapic && irq_to_inject(vcpu)) {
 		if (!busy && rl_op(intr_allowed)(vcpu))
 			inject_irq(vcpu);
-		if (rl_irq_waiting(vcpu))
+		if (irq_to_inject(vcpu))
 			rl_ops->enable_intr_window(vcpu);
 	}
 	/* At once, when the guest takes interrupts now: user space waits. */

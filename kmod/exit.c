@@ -225,6 +225,15 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 		    rl_mmu_fault_fast(vcpu, vcpu->exit.fault.gpa, vcpu->exit.fault.access))
 			return true;
 		return vcpu->insn && rl_emulate_fast(vcpu);
+	case RL_EXIT_APIC_WRITE:
+		rl_lapic_write_trap(vcpu, vcpu->exit.apic.offset);
+		return true;
+	case RL_EXIT_TIMER:
+		rl_lapic_timer_fired(vcpu);
+		return true;
+	case RL_EXIT_EOI_INDUCED:
+		rl_lapic_eoi_induced(vcpu, vcpu->exit.apic.offset);
+		return true;
 	case RL_EXIT_INTR_WINDOW:
 	case RL_EXIT_NMI_WINDOW:
 	case RL_EXIT_TPR_BELOW:
@@ -603,18 +612,6 @@ static int exit_rdpmc(struct rl_vcpu *vcpu)
 	return RL_RESUME;
 }
 
-static int exit_apic_write(struct rl_vcpu *vcpu)
-{
-	rl_lapic_write_trap(vcpu, vcpu->exit.apic.offset);
-	return RL_RESUME;
-}
-
-static int exit_eoi_induced(struct rl_vcpu *vcpu)
-{
-	rl_lapic_eoi_induced(vcpu, vcpu->exit.apic.offset);
-	return RL_RESUME;
-}
-
 static int exit_fail_entry(struct rl_vcpu *vcpu)
 {
 	rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_ENTRY_FAILED, 0);
@@ -633,12 +630,6 @@ static int exit_unknown(struct rl_vcpu *vcpu)
 static int exit_step(struct rl_vcpu *vcpu)
 {
 	rl_singlestep_done(vcpu);
-	return RL_RESUME;
-}
-
-static int exit_timer(struct rl_vcpu *vcpu)
-{
-	rl_lapic_timer_fired(vcpu);
 	return RL_RESUME;
 }
 
@@ -665,11 +656,11 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_RDPMC]		= exit_rdpmc,
 	[RL_EXIT_TASK_SWITCH]	= rl_task_switch,
 	[RL_EXIT_UNDEFINED]	= exit_undefined,
-	[RL_EXIT_APIC_WRITE]	= exit_apic_write,
-	[RL_EXIT_EOI_INDUCED]	= exit_eoi_induced,
+	[RL_EXIT_APIC_WRITE]	= exit_none,
+	[RL_EXIT_EOI_INDUCED]	= exit_none,
 	[RL_EXIT_TPR_BELOW]	= exit_none,
 	[RL_EXIT_STEP]		= exit_step,
-	[RL_EXIT_TIMER]		= exit_timer,
+	[RL_EXIT_TIMER]		= exit_none,
 	[RL_EXIT_EMULATE]	= rl_emulate,
 	[RL_EXIT_FAIL_ENTRY]	= exit_fail_entry,
 	[RL_EXIT_UNKNOWN]	= exit_unknown,

@@ -293,6 +293,7 @@ void rl_vcpu_block(struct rl_vcpu *vcpu)
 	ktime_t start = ktime_get();
 
 	vcpu->stat.halts++;
+	rl_lapic_timer_sleep(vcpu);
 	if (vcpu->halt_poll_ns && poll(vcpu, start)) {
 		vcpu->stat.halt_polls++;
 		return;

@@ -162,6 +162,7 @@ struct rl_vcpu {
 	u64 tsc_offset;
 	u64 tsc_ratio;
 	u64 tsc_adjust;
+	u64 cpu_deadline;		/* host TSC when the APIC timer is due, or 0 */
 	u32 tsc_khz;
 	struct rl_pvclock pv;
 

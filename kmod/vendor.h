@@ -23,7 +23,8 @@ struct rl_vendor_caps {
 	bool tsc_scaling;
 	u8 tsc_frac_bits;	/* fraction bits of the scaling ratio */
 	u64 max_tsc_ratio;
-	bool virtual_apic;	/* TPR/EOI without exits */
+	bool virtual_apic;	/* the CPU can run a local APIC in x2APIC mode: irq/apicv.c */
+	bool deadline_timer;	/* the backend ends a run at vcpu->cpu_deadline: RL_EXIT_TIMER */
 	bool guest_debug;	/* a debugger's breakpoints and steps all work */
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
 	u8 hypercall;		/* last byte of the CPU's own hypercall instruction */
@@ -113,8 +114,8 @@ struct rl_vendor_ops {
 	void (*flush_tlb)(struct rl_vcpu *vcpu);	/* [p] all of this vCPU's */
 	/* vcpu->tsc_offset / tsc_ratio changed. [l] */
 	void (*update_tsc)(struct rl_vcpu *vcpu);
-	/* The guest's TPR and highest pending vector changed. [l] may be NULL */
-	void (*update_tpr)(struct rl_vcpu *vcpu, int tpr, int irr);
+	/* The guest's TPR, highest pending vector or highest in service (or -1) changed. [l] */
+	void (*update_apic)(struct rl_vcpu *vcpu, int tpr, int irr, int isr);
 	/* CPUID table, APIC mode or debug state changed: redo intercepts. [l] */
 	void (*update_intercepts)(struct rl_vcpu *vcpu);
 	/* Symbol of an exit code for traces and messages. */

@@ -162,6 +162,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 		vcpu->step_rip = rl_op(linear_rip)(vcpu);
 	rl_set_rflags(vcpu, rflags);
 	rl_update_dr(vcpu);
+	rl_apicv_choose(vcpu);
 	rl_ops->update_intercepts(vcpu);
 	rl_request(vcpu, RL_REQ_EVENT);		/* what BLOCKIRQ held back */
 	return 0;

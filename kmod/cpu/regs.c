@@ -210,7 +210,7 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 		rl_lapic_set_cr8(vcpu, cr8);
 	} else {
 		vcpu->cr8 = cr8;
-		rl_ops->update_tpr(vcpu, cr8 << 4, -1);
+		rl_ops->update_apic(vcpu, cr8 << 4, -1, -1);
 	}
 	return 0;
 }

@@ -133,8 +133,19 @@ static void ioapic_update_eoi_vectors(struct rl_ioapic *ioapic)
 		if (*ioapic_entry(ioapic, i) & ENTRY_LEVEL ||
 		    rl_pin_has_notifier(ioapic->vm, KVM_IRQCHIP_IOAPIC, i))
 			__set_bit((u8)*ioapic_entry(ioapic, i), vectors);
+	if (bitmap_equal(vectors, ioapic->eoi_vectors, 256))
+		return;
 	for (i = 0; i < ARRAY_SIZE(vectors); i++)
 		WRITE_ONCE(ioapic->eoi_vectors[i], vectors[i]);
+	rl_eoi_vectors_changed(ioapic->vm);
+}
+
+void rl_ioapic_eoi_vectors(struct rl_vm *vm, unsigned long *vectors)
+{
+	int i;
+
+	for (i = 0; i < BITS_TO_LONGS(256); i++)
+		vectors[i] = READ_ONCE(vm->irq.ioapic->eoi_vectors[i]);
 }
 
 void rl_ioapic_notifiers_changed(struct rl_vm *vm)
@@ -187,10 +198,13 @@ void rl_ioapic_eoi(struct rl_vcpu *vcpu, u8 vector, bool level)
 {
 	struct rl_ioapic *ioapic = vcpu->vm->irq.ioapic;
 	unsigned long pins = 0, flags;
+	DECLARE_BITMAP(users, 256) = {};
 	int pin;
 
 	if (!ioapic) {
-		if (level && rl_vector_is_users(vcpu->vm, vector)) {
+		if (level)
+			rl_users_eoi_vectors(vcpu->vm, users);
+		if (test_bit(vector, users)) {
 			vcpu->eoi_vector = vector;
 			rl_request(vcpu, RL_REQ_IOAPIC_EOI);
 		}

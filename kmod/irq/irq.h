@@ -98,6 +98,9 @@ void rl_lapic_destroy(struct rl_vcpu *vcpu);
 void rl_lapic_reset(struct rl_vcpu *vcpu, bool init);
 /* Highest deliverable vector (above PPR, APIC enabled), or -1; cheap; IRQs off is fine. */
 int rl_lapic_pending(struct rl_vcpu *vcpu);
+/* Does the CPU deliver it by itself? And: something that speaks against it changed. */
+bool rl_lapic_virtual(struct rl_vcpu *vcpu);
+void rl_apicv_choose(struct rl_vcpu *vcpu);
 /* Move @vector from IRR to ISR: it goes into the guest with this entry. */
 void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector);
 int rl_pv_eoi_set_msr(struct rl_vcpu *vcpu, u64 data);
@@ -133,12 +136,16 @@ void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu);
 /* Expired timer to interrupt; on RL_REQ_TIMER, in the vCPU's thread. */
 void rl_lapic_timer_fired(struct rl_vcpu *vcpu);
 bool rl_lapic_timer_pending(struct rl_vcpu *vcpu);
+/* The vCPU is about to sleep: its CPU will not watch the deadline. */
+void rl_lapic_timer_sleep(struct rl_vcpu *vcpu);
 /* vcpu's TSC offset or frequency changed: TSC-deadline timer to be re-armed. */
 void rl_lapic_tsc_changed(struct rl_vcpu *vcpu);
-/* Recompute PPR and tell the backend (ops->update_tpr). */
-void rl_lapic_sync_tpr(struct rl_vcpu *vcpu);
-/* For APICv: register page (4 KiB, kernel address) and the two traps. */
+/* Recompute PPR and tell the backend (ops->update_apic). */
+void rl_lapic_sync(struct rl_vcpu *vcpu);
+/* For APICv: register page (4 KiB, kernel address), what needs no exit, and the two traps. */
 void *rl_lapic_regs(struct rl_vcpu *vcpu);
+bool rl_lapic_msr_passes(u32 index, bool write);
+void rl_eoi_vectors(struct rl_vm *vm, unsigned long *vectors);	/* 256 bits */
 void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset);
 void rl_lapic_eoi_induced(struct rl_vcpu *vcpu, u8 vector);
 void rl_lapic_nmi_wd(struct rl_vm *vm);	/* PIT channel 0 into LVT0 in NMI mode */

@@ -77,7 +77,9 @@ struct rl_lapic {
 	struct rl_vcpu *vcpu;
 	void *regs;		/* the page; IRR and TMR [a], the rest [v] */
 	unsigned long irr_words; /* [a] words of IRR that may have bits; see rl_lapic_irr() */
-	int isr_top;		/* [v] highest vector in service, or -1 */
+	int isr_top;		/* [v] highest vector in service, or -1; not if @virtual */
+	bool virtual;		/* [v] the CPU delivers from IRR and takes EOIs: apicv.c */
+	unsigned long sent[4];	/* [a] if so: vectors on their way to IRR */
 	gpa_t vapic_addr;	/* [v] KVM_SET_VAPIC_ADDR, 0: none */
 	bool lvt0_nmi;		/* [v] counted in irq.nmi_lvt0 */
 	unsigned long errors;	/* [a] ESR bits since the last write of ESR */
@@ -135,6 +137,12 @@ int rl_lapic_irr(struct rl_lapic *apic);
 
 /* pv_eoi.c */
 void rl_pv_eoi_offer(struct rl_lapic *apic, u8 vector);
+void rl_lapic_write(struct rl_lapic *apic, u32 reg, u32 val);
+
+/* apicv.c */
+void rl_apicv_collect(struct rl_lapic *apic);
+int rl_apicv_sent(const struct rl_lapic *apic);
+void rl_eoi_vectors_changed(struct rl_vm *vm);
 
 /* lapic_timer.c */
 void rl_lapic_timer_init(struct rl_lapic *apic);
@@ -164,6 +172,7 @@ int rl_ioapic_set_irq(struct rl_vm *vm, u8 pin, enum rl_irq_source src, int leve
 void rl_ioapic_eoi(struct rl_vcpu *vcpu, u8 vector, bool level);
 void rl_ioapic_state(struct rl_vm *vm, struct kvm_ioapic_state *state, bool set);
 void rl_ioapic_notifiers_changed(struct rl_vm *vm);
+void rl_ioapic_eoi_vectors(struct rl_vm *vm, unsigned long *vectors);
 
 /* pic.c */
 int rl_pic_create(struct rl_vm *vm);
@@ -181,7 +190,7 @@ void rl_pit_unmasked(struct rl_vm *vm);
 int rl_routing_default(struct rl_vm *vm);
 void rl_routing_free(struct rl_vm *vm);
 int rl_set_gsi_from(struct rl_vm *vm, enum rl_irq_source src, u32 gsi, int level, bool line_status);
-bool rl_vector_is_users(struct rl_vm *vm, u8 vector);
+void rl_users_eoi_vectors(struct rl_vm *vm, unsigned long *vectors);
 bool rl_pin_has_notifier(struct rl_vm *vm, int chip, int pin);
 void rl_pin_acked(struct rl_vm *vm, int chip, int pin);
 void rl_pin_unmasked(struct rl_vm *vm, int chip, int pin);

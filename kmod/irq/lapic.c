@@ -92,7 +92,11 @@ static int lapic_find_pending(struct rl_lapic *apic)
 
 	if (!lapic_hw_enabled(apic))
 		return -1;
+	if (apic->virtual)
+		WRITE_ONCE(apic->irr_words, 0xff);	/* the CPU sets bits as well */
 	irr = rl_lapic_irr(apic);
+	if (apic->virtual)
+		irr = max(irr, rl_apicv_sent(apic));
 	/* Only a higher priority class than the processor's interrupts it. */
 	if (irr < 0 || (irr & 0xf0) <= (lapic_get(apic, APIC_PROCPRI) & 0xf0))
 		return -1;
@@ -123,6 +127,8 @@ static void vapic_publish(struct rl_lapic *apic)
 
 static void lapic_update_ppr(struct rl_lapic *apic)
 {
+	if (apic->virtual)
+		apic->isr_top = rl_apic_highest(apic->regs + APIC_ISR);
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), apic->isr_top));
 	if (unlikely(apic->vapic_addr))
 		vapic_publish(apic);
@@ -131,7 +137,7 @@ static void lapic_update_ppr(struct rl_lapic *apic)
 /* The processor's priority fell: something may have become deliverable. */
 static void lapic_lowered(struct rl_lapic *apic)
 {
-	if (lapic_find_pending(apic) >= 0)
+	if (apic->virtual || lapic_find_pending(apic) >= 0)
 		rl_request(apic->vcpu, RL_REQ_EVENT);
 }
 
@@ -157,7 +163,7 @@ void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector)
 
 void rl_lapic_eoi(struct rl_lapic *apic)
 {
-	int vector = apic->isr_top;
+	int vector = apic->virtual ? rl_apic_highest(apic->regs + APIC_ISR) : apic->isr_top;
 
 	/* Software that probes the APIC sends EOIs out of the blue. */
 	if (vector < 0)
@@ -205,7 +211,7 @@ void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 		lapic_lowered(vcpu->lapic);
 }
 
-void rl_lapic_sync_tpr(struct rl_vcpu *vcpu)
+void rl_lapic_sync(struct rl_vcpu *vcpu)
 {
 	struct rl_lapic *apic = vcpu->lapic;
 
@@ -213,10 +219,11 @@ void rl_lapic_sync_tpr(struct rl_vcpu *vcpu)
 		return;
 	if (unlikely(apic->vapic_addr))
 		vapic_fetch(apic);
+	if (apic->virtual)
+		rl_apicv_collect(apic);
 	lapic_update_ppr(apic);
-	if (rl_ops->update_tpr)
-		rl_ops->update_tpr(vcpu, lapic_get(apic, APIC_TASKPRI),
-				   rl_lapic_irr(apic));
+	rl_ops->update_apic(vcpu, lapic_get(apic, APIC_TASKPRI), rl_lapic_irr(apic),
+			    apic->isr_top);
 }
 
 /* Receiving */
@@ -231,6 +238,7 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 {
 	unsigned long *tmr = lapic_word(apic, APIC_TMR, msg->vector);
 	int bit = msg->vector & 31;
+	bool merged;
 
 	if ((msg->level && !msg->assert) || !lapic_hw_enabled(apic) || !lapic_sw_enabled(apic))
 		return 0;
@@ -244,8 +252,12 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 		else
 			clear_bit(bit, tmr);
 	}
+	if (READ_ONCE(apic->virtual))
+		merged = test_and_set_bit(msg->vector, apic->sent);
+	else
+		merged = test_and_set_bit(bit, lapic_word(apic, APIC_IRR, msg->vector));
 	/* Whoever set it first also kicks. */
-	if (!test_and_set_bit(bit, lapic_word(apic, APIC_IRR, msg->vector))) {
+	if (!merged) {
 		set_bit(msg->vector >> 5, &apic->irr_words);
 		rl_request(apic->vcpu, RL_REQ_EVENT);
 		/* A vCPU's thread looks at its own requests before it enters. */
@@ -486,6 +498,12 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 	}
 }
 
+void rl_lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
+{
+	if (lapic_write(apic, reg, val))
+		rl_lapic_error(apic, APIC_ESR_ILLREGA);
+}
+
 /* xAPIC page */
 
 bool rl_lapic_mmio_hit(struct rl_vcpu *vcpu, gpa_t gpa)
@@ -529,8 +547,7 @@ void rl_lapic_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *v
 	/* Registers are written with aligned 32-bit accesses only. */
 	if (len != 4 || off & 0xf)
 		return;
-	if (lapic_write(apic, off, *(const u32 *)val))
-		rl_lapic_error(apic, APIC_ESR_ILLREGA);
+	rl_lapic_write(apic, off, *(const u32 *)val);
 }
 
 /* MSRs */
@@ -549,6 +566,24 @@ static bool x2apic_reg(struct rl_lapic *apic, u32 index, u32 *reg)
 {
 	*reg = (index - APIC_BASE_MSR) << 4;
 	return apic && *reg < 0x400 && lapic_is_x2apic(apic);
+}
+
+/**
+ * rl_lapic_msr_passes() - Can a guest in x2APIC mode have this MSR without an exit?
+ * @index: in the x2APIC range
+ * @write: WRMSR rather than RDMSR
+ *
+ * SDM Vol 3C, "Virtualizing MSR-Based APIC Accesses". The count is computed,
+ * and ICR, one 64-bit register there, is two in the layout of KVM_GET_LAPIC.
+ */
+bool rl_lapic_msr_passes(u32 index, bool write)
+{
+	u32 reg = (index - APIC_BASE_MSR) << 4;
+	u64 writable = REG(APIC_TASKPRI) | REG(APIC_EOI) | REG(APIC_SELF_IPI);
+
+	if (reg >= 0x400)
+		return false;
+	return (write ? writable : readable_regs & ~(REG(APIC_ICR) | REG(APIC_TMCCT))) & REG(reg);
 }
 
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
@@ -601,6 +636,7 @@ static void lapic_reset_regs(struct rl_lapic *apic)
 
 	rl_lapic_timer_stop(apic);
 	memset(apic->regs, 0, PAGE_SIZE);
+	bitmap_zero(apic->sent, 256);
 	lapic_set(apic, APIC_ID, id);
 	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
 	if (lapic_is_x2apic(apic))
@@ -636,6 +672,7 @@ static void lapic_change_base(struct rl_lapic *apic, u64 base)
 		return;
 	rl_lapic_map_update(apic->vcpu->vm);
 	rl_request(apic->vcpu, RL_REQ_EVENT);
+	rl_apicv_choose(apic->vcpu);
 	rl_ops->update_intercepts(apic->vcpu);
 }
 
@@ -775,6 +812,7 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 		vapic_fetch(apic);
 	/* What has expired is an interrupt: the page is all there is. */
 	rl_lapic_timer_fired(vcpu);
+	rl_apicv_collect(apic);
 	memcpy(s->regs, apic->regs, sizeof(s->regs));
 	*(u32 *)(s->regs + APIC_TMCCT) = rl_lapic_timer_count(apic);
 	if (lapic_is_x2apic(apic) && !(vcpu->vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS))
@@ -795,6 +833,7 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 
 	rl_lapic_timer_stop(apic);
 	memcpy(apic->regs, s->regs, sizeof(s->regs));
+	bitmap_zero(apic->sent, 256);
 	if (lapic_is_x2apic(apic)) {
 		lapic_set(apic, APIC_ID, vcpu->id);
 		lapic_set(apic, APIC_LDR, rl_x2apic_ldr(vcpu->id));
@@ -831,6 +870,7 @@ int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic)
 	if (r)
 		return -EINVAL;
 	vcpu->lapic->vapic_addr = vapic->vapic_addr;
+	rl_apicv_choose(vcpu);
 	rl_request(vcpu, RL_REQ_EVENT);
 	return 0;
 }
@@ -841,30 +881,6 @@ int rl_tpr_reporting(struct rl_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl)
 	if (ctl->flags)
 		return -EINVAL;
 	vcpu->tpr_reporting = ctl->enabled;
+	rl_apicv_choose(vcpu);
 	return 0;
-}
-
-/* Hardware that keeps the register page itself */
-
-void *rl_lapic_regs(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic ? vcpu->lapic->regs : NULL;
-}
-
-void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset)
-{
-	struct rl_lapic *apic = vcpu->lapic;
-
-	offset &= 0xff0;
-	/* One 64-bit register for the CPU, two in the layout of KVM_GET_LAPIC. */
-	if (offset == APIC_ICR && lapic_is_x2apic(apic))
-		x2apic_write_icr(apic, *(u64 *)(apic->regs + APIC_ICR));
-	else
-		lapic_write(apic, offset, lapic_get(apic, offset));
-}
-
-void rl_lapic_eoi_induced(struct rl_vcpu *vcpu, u8 vector)
-{
-	rl_ioapic_eoi(vcpu, vector, lapic_test(vcpu->lapic, APIC_TMR, vector));
-	rl_request(vcpu, RL_REQ_EVENT);
 }

@@ -13,6 +13,11 @@
  * kicks; the vCPU turns that into an interrupt before it enters the guest
  * (RL_REQ_TIMER, rl_lapic_timer_fired()). The count runs on at 1 GHz and is
  * computed from the hrtimer's expiry when somebody reads it.
+ *
+ * A TSC deadline needs no hrtimer while the vCPU runs, where the CPU can end the
+ * run at that moment (vcpu->cpu_deadline): no timer of the host to program, and no
+ * interrupt. A vCPU that sleeps has one; one that is preempted, or in user
+ * space, learns of its deadline when it is entered again.
  */
 #include <asm/msr.h>
 
@@ -61,8 +66,20 @@ void rl_lapic_timer_stop(struct rl_lapic *apic)
 {
 	hrtimer_cancel(&apic->timer.hrtimer);
 	WRITE_ONCE(apic->timer.pending, false);
+	apic->vcpu->cpu_deadline = 0;
 	apic->timer.period_ns = 0;
 	apic->timer.tsc_deadline = 0;
+}
+
+/* Nobody tells when the CPU's deadline passes out of the guest. */
+static void deadline_look(struct rl_lapic *apic)
+{
+	u64 deadline = apic->vcpu->cpu_deadline;
+
+	if (likely(!deadline) || rdtsc() < deadline)
+		return;
+	apic->vcpu->cpu_deadline = 0;
+	WRITE_ONCE(apic->timer.pending, true);
 }
 
 /**
@@ -73,10 +90,13 @@ void rl_lapic_timer_fired(struct rl_vcpu *vcpu)
 {
 	struct rl_lapic *apic = vcpu->lapic;
 
-	if (!apic || !READ_ONCE(apic->timer.pending) || !xchg(&apic->timer.pending, false))
+	if (!apic)
+		return;
+	deadline_look(apic);
+	if (!READ_ONCE(apic->timer.pending) || !xchg(&apic->timer.pending, false))
 		return;
 	/* Unless it was armed anew since. */
-	if (apic->timer.mode == APIC_LVT_TIMER_TSCDEADLINE &&
+	if (apic->timer.mode == APIC_LVT_TIMER_TSCDEADLINE && !vcpu->cpu_deadline &&
 	    !hrtimer_is_queued(&apic->timer.hrtimer))
 		apic->timer.tsc_deadline = 0;
 	rl_lapic_local_deliver(apic, APIC_LVTT);
@@ -185,19 +205,35 @@ void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
 
 /* TSC-deadline mode */
 
+/* It counts host ticks, and stops when the guest takes the CPU to sleep. */
+static bool can_use_cpu(const struct rl_vcpu *vcpu)
+{
+	const u32 sleeps = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_MWAIT;
+
+	return rl_caps.deadline_timer && vcpu->tsc_ratio == 1ull << rl_caps.tsc_frac_bits &&
+	       !(vcpu->vm->disabled_exits & sleeps);
+}
+
 /*
  * Arm, or arm anew. A callback that runs at this moment is the old deadline's
  * interrupt, as if it had come just before.
  */
-static void deadline_start(struct rl_lapic *apic)
+static void deadline_start(struct rl_lapic *apic, bool by_cpu)
 {
 	struct rl_lapic_timer *t = &apic->timer;
 	struct rl_vcpu *vcpu = apic->vcpu;
 	unsigned long flags;
-	u64 ns;
+	u64 ns, host;
 
+	vcpu->cpu_deadline = 0;
 	if (!t->tsc_deadline || !vcpu->tsc_khz) {
 		hrtimer_cancel(&t->hrtimer);
+		return;
+	}
+	host = t->tsc_deadline - vcpu->tsc_offset;
+	if (by_cpu && can_use_cpu(vcpu) && rdtsc() < host) {
+		hrtimer_cancel(&t->hrtimer);
+		vcpu->cpu_deadline = host;
 		return;
 	}
 	/* Both clocks are read with nothing in between. */
@@ -218,8 +254,12 @@ u64 rl_lapic_timer_get_deadline(struct rl_lapic *apic)
 	struct rl_lapic_timer *t = &apic->timer;
 
 	/* It reads as zero from the moment it has passed. */
+	deadline_look(apic);
+	if (READ_ONCE(t->pending))
+		rl_request(apic->vcpu, RL_REQ_TIMER);
 	if (!lapic_hw_enabled(apic) || !(t->mode & APIC_LVT_TIMER_TSCDEADLINE) ||
-	    (READ_ONCE(t->pending) && !hrtimer_is_queued(&t->hrtimer)))
+	    (READ_ONCE(t->pending) && !apic->vcpu->cpu_deadline &&
+	     !hrtimer_is_queued(&t->hrtimer)))
 		return 0;
 	return t->tsc_deadline;
 }
@@ -232,7 +272,13 @@ void rl_lapic_timer_set_deadline(struct rl_lapic *apic, u64 deadline)
 		return;
 	rl_lapic_timer_fired(apic->vcpu);
 	t->tsc_deadline = deadline;
-	deadline_start(apic);
+	deadline_start(apic, true);
+}
+
+void rl_lapic_timer_sleep(struct rl_vcpu *vcpu)
+{
+	if (unlikely(vcpu->cpu_deadline))
+		deadline_start(vcpu->lapic, false);
 }
 
 void rl_lapic_tsc_changed(struct rl_vcpu *vcpu)
@@ -243,5 +289,5 @@ void rl_lapic_tsc_changed(struct rl_vcpu *vcpu)
 		return;
 	/* One that has expired stays expired. */
 	if (!READ_ONCE(apic->timer.pending))
-		deadline_start(apic);
+		deadline_start(apic, true);
 }

@@ -102,19 +102,17 @@ int rl_set_gsi(struct rl_vm *vm, u32 gsi, int level, bool line_status)
 	return rl_set_gsi_from(vm, RL_SRC_USER, gsi, level, line_status);
 }
 
-/* Is it a level-triggered one of an I/O APIC in user space? Any context. */
-bool rl_vector_is_users(struct rl_vm *vm, u8 vector)
+/* The level-triggered ones of I/O APICs in user space. Any context. */
+void rl_users_eoi_vectors(struct rl_vm *vm, unsigned long *vectors)
 {
 	int idx = srcu_read_lock(&vm->srcu);
 	const struct rl_routing *rt = srcu_dereference(vm->irq.routing, &vm->srcu);
 	u32 i, nr = rt ? rt->nr : 0;
 
 	for (i = 0; i < nr; i++)
-		if (rt->route[i].gsi < vm->irq.user_pins && rt->route[i].data & BIT(15) &&
-		    (u8)rt->route[i].data == vector)
-			break;
+		if (rt->route[i].gsi < vm->irq.user_pins && rt->route[i].data & BIT(15))
+			__set_bit((u8)rt->route[i].data, vectors);
 	srcu_read_unlock(&vm->srcu, idx);
-	return i < nr;
 }
 
 /* Back from a pin; [a] any context, no interrupt controller's lock held but for the first. */
@@ -254,6 +252,8 @@ int rl_set_routing(struct rl_vm *vm, const struct kvm_irq_routing_entry *entries
 	old = rcu_dereference_protected(vm->irq.routing, lockdep_is_held(&vm->irq.lock));
 	rcu_assign_pointer(vm->irq.routing, rt);
 	rl_ioapic_notifiers_changed(vm);
+	if (vm->irq.split)
+		rl_eoi_vectors_changed(vm);
 	mutex_unlock(&vm->irq.lock);
 	synchronize_srcu_expedited(&vm->srcu);
 	kvfree(old);

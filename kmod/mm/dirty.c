@@ -4,7 +4,8 @@
  *
  * Owns:    nothing; the bitmaps belong to their slots.
  * Touches: the second-stage table: a page whose bit goes to user space is
- *          write-protected, so that its next write shows as a fault.
+ *          write-protected, so that its next write shows as a fault, or loses
+ *          its dirty bit, so that the CPU lists it (rl_tdp_caps.dirty_log).
  * Locks:   vm->slots_lock, and mmu->lock to clear bits: a bit is cleared and
  *          its page protected in one go, as seen by the fault handler.
  *
@@ -17,8 +18,10 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "../vcpu.h"
 #include "../vm.h"
 #include "mm_priv.h"
+#include "tdp_fmt.h"
 
 /**
  * rl_set_manual_protect() - KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
@@ -63,8 +66,8 @@ static void clear_words(struct rl_vm *vm, struct rl_memslot *slot, u64 first,
 	spin_lock(&vm->mmu.lock);
 	for (i = 0; i < n; i++, gfn += BITS_PER_LONG) {
 		if (clear[i])
-			flush |= rl_tdp_wp_masked(vm, gfn, clear[i] &
-						  atomic_long_fetch_andnot(clear[i], &word[i]));
+			flush |= rl_tdp_catch_masked(vm, gfn, clear[i] &
+						     atomic_long_fetch_andnot(clear[i], &word[i]));
 		cond_resched_lock(&vm->mmu.lock);
 	}
 	if (flush)
@@ -92,6 +95,9 @@ int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log)
 	int r = -EFAULT;
 
 	mutex_lock(&vm->slots_lock);
+	/* What a CPU has listed is in the bitmap when the vCPU is out of the guest. */
+	if (rl_tdp_caps.dirty_log)
+		rl_request_all(vm, RL_REQ_EVENT, true);
 	slot = logged_slot(vm, log->slot);
 	if (IS_ERR(slot)) {
 		r = PTR_ERR(slot);

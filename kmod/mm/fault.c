@@ -112,8 +112,8 @@ static u64 make_leaf(const struct rl_fault *f)
 	if (!f->host.writable || !rl_slot_writable(f->slot))
 		return spte;
 	spte |= RL_SPTE_HOST_WRITABLE;
-	/* With a dirty log a page turns writable by the fault of its first write. */
-	if (write || !slot_logs(f->slot))
+	/* With a dirty log a page turns writable by the fault of its first write, or dirty. */
+	if (write || !slot_logs(f->slot) || rl_tdp_caps.dirty_log)
 		spte |= fmt->write;
 	if (write || ((spte & fmt->write) && !rl_tdp_caps.ad_bits))
 		spte |= fmt->dirty;

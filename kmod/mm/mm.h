@@ -62,6 +62,7 @@ int rl_set_memory_region(struct rl_vm *vm, const struct kvm_userspace_memory_reg
 struct rl_memslot *rl_gfn_to_slot(struct rl_vm *vm, gfn_t gfn);	/* [s], or NULL */
 hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write);	/* [s], or 0 */
 u64 rl_slots_pages(struct rl_vm *vm);	/* of all slots; takes vm->srcu */
+bool rl_slots_log(struct rl_vm *vm);	/* any of them; likewise */
 void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn);	/* [s], any context */
 
 /*

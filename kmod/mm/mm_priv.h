@@ -38,8 +38,8 @@ void rl_tdp_set_spte(struct rl_vm *vm, const struct rl_tdp_iter *it, u64 new_spt
 bool rl_tdp_zap(struct rl_vm *vm, gfn_t start, gfn_t end, bool yield);
 bool rl_tdp_zap_small(struct rl_vm *vm, const struct rl_memslot *slot);
 bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear);
-void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end);
-bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask);
+void rl_tdp_catch_writes(struct rl_vm *vm, gfn_t start, gfn_t end);
+bool rl_tdp_catch_masked(struct rl_vm *vm, gfn_t base, unsigned long mask);
 void rl_tdp_split(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table);
 void rl_tdp_link(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table);
 void rl_tdp_flush(struct rl_vm *vm);

@@ -25,6 +25,7 @@
 #include <linux/uaccess.h>
 #include <asm/processor.h>
 
+#include "../vcpu.h"
 #include "../vm.h"
 #include "mm_priv.h"
 #include "tdp_fmt.h"
@@ -116,6 +117,18 @@ u64 rl_slots_pages(struct rl_vm *vm)
 		npages += slots->slot[i]->npages;
 	srcu_read_unlock(&vm->srcu, idx);
 	return npages;
+}
+
+bool rl_slots_log(struct rl_vm *vm)
+{
+	int idx = srcu_read_lock(&vm->srcu), i;
+	struct rl_memslots *slots = srcu_dereference(vm->slots, &vm->srcu);
+	bool log = false;
+
+	for (i = 0; i < slots->nr && !log; i++)
+		log = slots->slot[i]->flags & KVM_MEM_LOG_DIRTY_PAGES;
+	srcu_read_unlock(&vm->srcu, idx);
+	return log;
 }
 
 /* Does the slot have all of the large page, equally aligned on both sides? */
@@ -254,10 +267,13 @@ static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
 			rl_tdp_flush(vm);
 	}
 	rcu_assign_pointer(vm->slots, slots);
+	/* The CPUs begin to list dirty pages before the first dirty bit is taken away. */
+	if (log != logged && rl_tdp_caps.dirty_log)
+		rl_request_all(vm, RL_REQ_INTERCEPTS, true);
 	/* A log that begins all set has nothing to catch yet. */
 	if (old && !gone && log && !logged &&
 	    !(mmu->manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)) {
-		rl_tdp_write_protect(vm, old->base_gfn, end);
+		rl_tdp_catch_writes(vm, old->base_gfn, end);
 		rl_tdp_flush(vm);
 	}
 	/* Pages that the log kept small may become large again. */

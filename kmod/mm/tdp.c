@@ -255,41 +255,48 @@ bool rl_tdp_age(struct rl_vm *vm, gfn_t start, gfn_t end, bool clear)
 	return young;
 }
 
+/* Have the next write show: as a fault, or in the CPU's list of what it made dirty. */
+static bool catch_write(struct rl_vm *vm, struct rl_tdp_iter *it)
+{
+	u64 bit = rl_tdp_caps.dirty_log && it->level == 1 ? rl_tdp_fmt->dirty : rl_tdp_fmt->write;
+
+	if (!rl_spte_is_leaf(it->old_spte, it->level) || !(it->old_spte & bit))
+		return false;
+	rl_tdp_set_spte(vm, it, it->old_spte & ~bit);
+	return true;
+}
+
 /*
- * rl_tdp_wp_masked() - Make writes to some of 64 pages fault
+ * rl_tdp_catch_masked() - Have the next write to some of 64 pages show
  * @base: gfn that bit 0 of @mask stands for
  *
  * A large page goes read-only as a whole; the write that follows splits it.
  *
  * Context: mmu->lock held. Return: true when the caller has to flush.
  */
-bool rl_tdp_wp_masked(struct rl_vm *vm, gfn_t base, unsigned long mask)
+bool rl_tdp_catch_masked(struct rl_vm *vm, gfn_t base, unsigned long mask)
 {
-	u64 write = rl_tdp_fmt->write;
 	struct rl_tdp_iter it;
 	bool flush = false;
 
 	if (!mask)
 		return false;
-	for_each_rl_spte(it, &vm->mmu, base + __ffs(mask), base + __fls(mask) + 1) {
-		if (!rl_spte_is_leaf(it.old_spte, it.level) || !(it.old_spte & write) ||
-		    (it.level == 1 && !(mask >> (it.gfn - base) & 1)))
-			continue;
-		rl_tdp_set_spte(vm, &it, it.old_spte & ~write);
-		flush = true;
-	}
+	for_each_rl_spte(it, &vm->mmu, base + __ffs(mask), base + __fls(mask) + 1)
+		if (it.level > 1 || mask >> (it.gfn - base) & 1)
+			flush |= catch_write(vm, &it);
 	return flush;
 }
 
 /*
- * rl_tdp_write_protect() - Make every write to [start, end) fault
+ * rl_tdp_catch_writes() - Have the next write to each page of [start, end) show
  *
  * Context: mmu->lock held, and dropped on the way; the caller flushes.
  */
-void rl_tdp_write_protect(struct rl_vm *vm, gfn_t start, gfn_t end)
+void rl_tdp_catch_writes(struct rl_vm *vm, gfn_t start, gfn_t end)
 {
 	for (; start < end; start += BITS_PER_LONG) {
-		rl_tdp_wp_masked(vm, start, GENMASK(min_t(u64, end - start, BITS_PER_LONG) - 1, 0));
+		rl_tdp_catch_masked(vm, start,
+				    GENMASK(min_t(u64, end - start, BITS_PER_LONG) - 1, 0));
 		cond_resched_lock(&vm->mmu.lock);
 	}
 }

@@ -39,6 +39,7 @@ extern const struct rl_tdp_fmt *rl_tdp_fmt;
 struct rl_tdp_caps {
 	bool page_2m, page_1g;
 	bool ad_bits;		/* the CPU sets accessed and dirty */
+	bool dirty_log;		/* and lists pages whose dirty bit it sets, if rl_slots_log() */
 	bool nx_huge;		/* mm/: an executable large page can hang the CPU */
 	u8 levels;
 };

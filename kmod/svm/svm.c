@@ -508,7 +508,7 @@ static void svm_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
  * With V_INTR_MASKING the guest's CR8 is V_TPR. A write exits only while it
  * could make a pending interrupt deliverable, or while user space has the APIC.
  */
-static void svm_update_tpr(struct rl_vcpu *vcpu, int tpr, int irr)
+static void svm_update_apic(struct rl_vcpu *vcpu, int tpr, int irr, int isr)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_control_area *c = &svm->vmcb->control;
@@ -559,7 +559,7 @@ const struct rl_vendor_ops rl_svm_ops = {
 	.set_shadow = svm_set_shadow,
 	.flush_tlb = svm_flush_tlb,
 	.update_tsc = svm_update_tsc,
-	.update_tpr = svm_update_tpr,
+	.update_apic = svm_update_apic,
 	.update_intercepts = svm_update_intercepts,
 	.exit_name = svm_exit_name,
 };

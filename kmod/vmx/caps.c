@@ -28,6 +28,10 @@ static unsigned int vmx_tick_us = 20000;
 module_param(vmx_tick_us, uint, 0444);
 MODULE_PARM_DESC(vmx_tick_us, "longest time in a guest without an exit (VMX preemption timer), 0: no bound");
 
+static bool apicv = true;
+module_param(apicv, bool, 0444);
+MODULE_PARM_DESC(apicv, "let the CPU run guests' local APICs in x2APIC mode, where it can");
+
 /* Raw values at load: every other CPU must have the same. */
 static const u32 cap_msrs[] = {
 	MSR_IA32_VMX_BASIC, MSR_IA32_VMX_TRUE_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
@@ -88,7 +92,9 @@ static const struct ctl_group groups[] = {
 		.msr = MSR_IA32_VMX_PROCBASED_CTLS2, .result = &vmx_cfg.exec2,
 		.may = SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_ENABLE_RDTSCP |
 		       SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_WBINVD_EXITING |
-		       SECONDARY_EXEC_PAUSE_LOOP_EXITING | SECONDARY_EXEC_TSC_SCALING,
+		       SECONDARY_EXEC_PAUSE_LOOP_EXITING | SECONDARY_EXEC_TSC_SCALING |
+		       SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_APIC_REGISTER_VIRT |
+		       SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_ENABLE_PML,
 		.must = {
 			{ SECONDARY_EXEC_ENABLE_EPT, "enable EPT" },
 			{ SECONDARY_EXEC_UNRESTRICTED_GUEST, "unrestricted guest" },
@@ -166,6 +172,7 @@ static bool setup_ept(void)
 	rl_tdp_caps.page_2m = cap & VMX_EPT_2MB_PAGE_BIT;
 	rl_tdp_caps.page_1g = cap & VMX_EPT_1GB_PAGE_BIT;
 	rl_tdp_caps.ad_bits = vmx_cfg.ept_ad;
+	rl_tdp_caps.dirty_log = vmx_cfg.ept_ad && (vmx_cfg.exec2 & SECONDARY_EXEC_ENABLE_PML);
 	rl_tdp_caps.levels = 4;
 	return ok;
 }
@@ -211,12 +218,14 @@ static void setup_tick(void)
 {
 	u64 misc, ticks = (u64)vmx_tick_us * tsc_khz / 1000;
 
-	if (!ticks || !(vmx_cfg.pin & PIN_BASED_VMX_PREEMPTION_TIMER)) {
-		vmx_cfg.pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+	if (!(vmx_cfg.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
 		return;
-	}
 	rdmsrl(MSR_IA32_VMX_MISC, misc);
-	vmx_cfg.tick = clamp_t(u64, ticks >> vmx_misc_preemption_timer_rate(misc), 1, U32_MAX);
+	vmx_cfg.timer_shift = vmx_misc_preemption_timer_rate(misc);
+	vmx_cfg.tick = U32_MAX;
+	if (ticks)
+		vmx_cfg.tick = clamp_t(u64, ticks >> vmx_cfg.timer_shift, 1, U32_MAX);
+	rl_caps.deadline_timer = true;
 }
 
 /**
@@ -271,6 +280,10 @@ int vmx_caps_setup(void)
 	rl_caps.tsc_scaling = vmx_cfg.exec2 & SECONDARY_EXEC_TSC_SCALING;
 	rl_caps.tsc_frac_bits = 48;
 	rl_caps.max_tsc_ratio = ~0ULL;
+	rl_caps.virtual_apic = apicv &&
+			       (vmx_cfg.exec2 & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE) &&
+			       (vmx_cfg.exec2 & SECONDARY_EXEC_APIC_REGISTER_VIRT) &&
+			       (vmx_cfg.exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
 	rl_caps.guest_debug = true;
 	rl_caps.hypercall = RL_VMCALL;
 	rl_caps.pause_skips = true;

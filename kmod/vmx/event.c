@@ -21,7 +21,7 @@
  */
 void vmx_uninject(struct vmx_vcpu *v)
 {
-	v->injecting = false;
+	v->after &= ~VMX_AFTER_EVENT;
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 }
 
@@ -77,7 +77,7 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 	if (len)
 		vmcs_write(VM_ENTRY_INSTRUCTION_LEN, len);
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, info);
-	v->injecting = true;
+	v->after |= VMX_AFTER_EVENT;
 
 	/* A CPU that halted without an exit wakes for this. */
 	if (vcpu->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
@@ -92,9 +92,19 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 void vmx_requeue_event(struct vmx_vcpu *v, u32 info)
 {
 	u8 vector = info & VECTORING_INFO_VECTOR_MASK;
-	u32 error_code = 0;
+	u32 type = info & VECTORING_INFO_TYPE_MASK, error_code = 0;
 
-	switch (info & VECTORING_INFO_TYPE_MASK) {
+	/*
+	 * Of these two only interrupts are delivered by the CPU without us, and
+	 * the one that it began with is in service. (In Bochs 2.7 the field still
+	 * has some event from before.)
+	 */
+	if (v->after & VMX_AFTER_VIRTUAL && !v->injected &&
+	    (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR)) {
+		vector = vmcs_read32(GUEST_INTR_STATUS) >> 8;
+		type = INTR_TYPE_EXT_INTR;
+	}
+	switch (type) {
 	case INTR_TYPE_NMI_INTR:
 		/* Its delivery began by blocking NMIs; so will the next one. */
 		vmx_set_intr_state(v, vmx_intr_state(v) & ~GUEST_INTR_STATE_NMI);
@@ -195,20 +205,25 @@ void vmx_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
 }
 
 /**
- * vmx_update_tpr() - Exit when the guest lowers its TPR below what waits
+ * vmx_update_apic() - Tell the CPU what waits and what is in service
  * @vcpu: loaded vCPU
  * @tpr: the guest's TPR
  * @irr: highest pending vector or -1
+ * @isr: highest vector in service or -1
  *
- * "Checks on VM-Execution Control Fields" want a threshold no higher than the
- * TPR; with a lower TPR the interrupt is not blocked by it anyway.
+ * Either it delivers the former itself ("Guest Non-Register State", guest
+ * interrupt status), or it exits when the guest lowers its TPR below it. "Checks
+ * on VM-Execution Control Fields" want a threshold no higher than the TPR; with a
+ * lower TPR the interrupt is not blocked by it anyway.
  */
-void vmx_update_tpr(struct rl_vcpu *vcpu, int tpr, int irr)
+void vmx_update_apic(struct rl_vcpu *vcpu, int tpr, int irr, int isr)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 threshold = 0;
 
-	if (irr >= 0 && tpr >> 4 >= irr >> 4)
+	if (v->copy.exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+		vmcs_write(GUEST_INTR_STATUS, max(isr, 0) << 8 | max(irr, 0));
+	else if (irr >= 0 && tpr >> 4 >= irr >> 4)
 		threshold = irr >> 4;
 	vmcs_set(TPR_THRESHOLD, &v->copy.tpr_threshold, threshold);
 }

@@ -66,6 +66,9 @@ static void set_pending_step(struct vmx_vcpu *v)
  */
 static void reblock_nmi(struct vmx_vcpu *v)
 {
+	/* With an event to be delivered again the bit that says so is undefined. */
+	if (vmcs_read32(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK)
+		return;
 	vmx_set_intr_state(v, vmx_intr_state(v) | GUEST_INTR_STATE_NMI);
 }
 
@@ -183,6 +186,20 @@ static void decode_task_switch(struct vmx_vcpu *v, struct rl_exit *exit)
 	}
 }
 
+/* vmx.c empties the list after every exit. */
+static void decode_pml_full(struct vmx_vcpu *v, struct rl_exit *exit)
+{
+	if (vmcs_read32(EXIT_QUALIFICATION) & INTR_INFO_UNBLOCK_NMI)
+		reblock_nmi(v);
+}
+
+/* The guest's deadline, or vmx_tick_us. */
+static void decode_timer(struct vmx_vcpu *v, struct rl_exit *exit)
+{
+	if (v->vcpu.cpu_deadline && rdtsc() >= v->vcpu.cpu_deadline)
+		exit->kind = RL_EXIT_TIMER;
+}
+
 /* APICv: the offset of the write, or the vector that was EOIed. */
 static void decode_apic(struct vmx_vcpu *v, struct rl_exit *exit)
 {
@@ -259,7 +276,7 @@ static const struct vmx_exit {
 	EXIT(EPT_MISCONFIG,	UNKNOWN,	VECTORS, decode_ept_misconfig),
 	EXIT(INVEPT,		UNDEFINED,	0, NULL),
 	EXIT(RDTSCP,		UNKNOWN,	0, NULL),
-	EXIT(PREEMPTION_TIMER,	INTR,		0, NULL),	/* vmx_tick_us */
+	EXIT(PREEMPTION_TIMER,	INTR,		0, decode_timer),
 	EXIT(INVVPID,		UNDEFINED,	0, NULL),
 	EXIT(WBINVD,		WBINVD,		INSN, NULL),
 	EXIT(XSETBV,		XSETBV,		INSN, NULL),
@@ -269,7 +286,7 @@ static const struct vmx_exit {
 	EXIT(VMFUNC,		UNDEFINED,	0, NULL),
 	EXIT(ENCLS,		UNDEFINED,	0, NULL),
 	EXIT(RDSEED,		UNKNOWN,	0, NULL),
-	EXIT(PML_FULL,		NONE,		VECTORS, NULL),
+	EXIT(PML_FULL,		NONE,		VECTORS, decode_pml_full),
 	EXIT(XSAVES,		UNDEFINED,	0, NULL),
 	EXIT(XRSTORS,		UNDEFINED,	0, NULL),
 	EXIT(UMWAIT,		UNDEFINED,	0, NULL),

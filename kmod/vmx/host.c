@@ -162,6 +162,9 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 	rdmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
 	wrmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
 	v->host_debugctl = get_debugctlmsr();
+	v->after &= ~VMX_AFTER_DEBUGCTL;
+	if (v->host_debugctl)
+		v->after |= VMX_AFTER_DEBUGCTL;
 	for (i = VMX_URET_STAR; i <= VMX_URET_FMASK && uret_used(v, i); i++)
 		uret_load(v, i);
 	if (uret_used(v, VMX_URET_TSC_AUX))

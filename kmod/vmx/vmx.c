@@ -32,6 +32,7 @@ static_assert(RL_RAX == 0 && RL_RBX == 3 && RL_RSP == 4 && RL_RBP == 5 && RL_RDI
 #define PLE_WINDOW_TICKS	4096
 
 #define DR7_ALWAYS_1		0x400
+#define PML_ENTRIES		512
 
 /* Everything of a CPU's; touched on that CPU only, with IRQs off unless said otherwise. */
 struct vmx_cpu {
@@ -224,12 +225,37 @@ static void free_vpid(u16 vpid)
 }
 
 /* SDM Vol 3C, "MSR-Bitmap Address": reads at 0, writes at 2 KiB, high MSRs 1 KiB on. */
-static void pass_msr(void *bitmap, u32 msr)
+static void pass_msr(void *bitmap, u32 msr, bool read, bool write)
 {
 	u32 nr = (msr & 0x1fff) + (msr >= 0xc0000000 ? 0x400 * 8 : 0);
 
-	__clear_bit(nr, bitmap);
-	__clear_bit(nr + 0x800 * 8, bitmap);
+	__assign_bit(nr, bitmap, !read);
+	__assign_bit(nr + 0x800 * 8, bitmap, !write);
+}
+
+/*
+ * SDM Vol 3C, "Virtualizing MSR-Based APIC Accesses": with these controls the
+ * x2APIC MSRs that do not exit go to the virtual-APIC page, never to the CPU's own.
+ */
+#define VIRTUAL_APIC (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | \
+		      SECONDARY_EXEC_APIC_REGISTER_VIRT | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+
+static u32 virtual_apic(struct vmx_vcpu *v)
+{
+	bool on = rl_lapic_virtual(&v->vcpu);
+	DECLARE_BITMAP(eois, 256);
+	u32 msr;
+	int i;
+
+	for (msr = APIC_BASE_MSR; msr < APIC_BASE_MSR + 0x40; msr++)
+		pass_msr(v->msr_bitmap, msr, on && rl_lapic_msr_passes(msr, false),
+			 on && rl_lapic_msr_passes(msr, true));
+	if (!on)
+		return 0;
+	rl_eoi_vectors(v->vcpu.vm, eois);
+	for (i = 0; i < BITS_TO_LONGS(256); i++)
+		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, eois[i]);
+	return VIRTUAL_APIC;
 }
 
 /* Fields that keep their value as long as the vCPU lives. */
@@ -245,8 +271,10 @@ static void write_controls(struct vmx_vcpu *v)
 		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
 	}
-	if (vmx_cfg.tick)
-		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx_cfg.tick);
+	if (v->pml) {
+		vmcs_write(PML_ADDRESS, __pa(v->pml));
+		vmcs_write(GUEST_PML_INDEX, PML_ENTRIES - 1);
+	}
 	vmcs_write(CR0_GUEST_HOST_MASK, ~VMX_CR0_OWNED);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 
@@ -262,6 +290,8 @@ static void write_controls(struct vmx_vcpu *v)
 	/* Copies start out different from any value, so that the first vmcs_set() writes. */
 	memset(&v->copy, 0xff, sizeof(v->copy));
 	vmcs_set(TPR_THRESHOLD, &v->copy.tpr_threshold, 0);
+	if (vmx_cfg.tick)
+		vmcs_set(VMX_PREEMPTION_TIMER_VALUE, &v->copy.timer, vmx_cfg.tick);
 	vmcs_set(VM_ENTRY_CONTROLS, &v->copy.entry, vmx_cfg.entry & ~VM_ENTRY_IA32E_MODE);
 	vmcs_set(GUEST_ACTIVITY_STATE, &v->copy.activity, GUEST_ACTIVITY_ACTIVE);
 	vmcs_write(TSC_OFFSET, v->vcpu.tsc_offset);
@@ -270,6 +300,13 @@ static void write_controls(struct vmx_vcpu *v)
 static void vmx_update_tsc(struct rl_vcpu *vcpu);
 static void vmx_update_intercepts(struct rl_vcpu *vcpu);
 
+static void free_pages_of(struct vmx_vcpu *v)
+{
+	free_page((unsigned long)v->pml);
+	free_page((unsigned long)v->msr_bitmap);
+	free_page((unsigned long)v->vmcs);
+}
+
 static int vmx_vcpu_create(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
@@ -277,16 +314,18 @@ static int vmx_vcpu_create(struct rl_vcpu *vcpu)
 
 	v->vmcs_cpu = -1;
 	v->work = VMX_WORK_LOAD | VMX_WORK_L1D;
+	v->after = vmx_cfg.l1d_flush ? VMX_AFTER_L1D : 0;
 	v->vmcs = alloc_region(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
 	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	if (!v->vmcs || !v->msr_bitmap) {
-		free_page((unsigned long)v->vmcs);
-		free_page((unsigned long)v->msr_bitmap);
+	if (rl_tdp_caps.dirty_log)
+		v->pml = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!v->vmcs || !v->msr_bitmap || (rl_tdp_caps.dirty_log && !v->pml)) {
+		free_pages_of(v);
 		return -ENOMEM;
 	}
 	memset(v->msr_bitmap, 0xff, PAGE_SIZE);
 	for (i = 0; i < ARRAY_SIZE(passed_msrs); i++)
-		pass_msr(v->msr_bitmap, passed_msrs[i]);
+		pass_msr(v->msr_bitmap, passed_msrs[i], true, true);
 	v->vpid = alloc_vpid();
 	v->eptp = vcpu->vm->mmu.root | VMX_EPTP_MT_WB |
 		  (vcpu->vm->mmu.levels == 5 ? VMX_EPTP_PWL_5 : VMX_EPTP_PWL_4) |
@@ -303,6 +342,8 @@ static int vmx_vcpu_create(struct rl_vcpu *vcpu)
 	vmx_update_intercepts(vcpu);
 	vmx_vcpu_put(vcpu);
 	put_cpu();
+	/* Once more when others can see it: what they change reaches it from then on. */
+	rl_request(vcpu, RL_REQ_INTERCEPTS);
 	return 0;
 }
 
@@ -312,8 +353,7 @@ static void vmx_vcpu_destroy(struct rl_vcpu *vcpu)
 
 	clear_vmcs(v);
 	free_vpid(v->vpid);
-	free_page((unsigned long)v->msr_bitmap);
-	free_page((unsigned long)v->vmcs);
+	free_pages_of(v);
 }
 
 static void vmx_vcpu_reset(struct rl_vcpu *vcpu, bool init)
@@ -321,7 +361,7 @@ static void vmx_vcpu_reset(struct rl_vcpu *vcpu, bool init)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
-	v->injecting = false;
+	v->after &= ~VMX_AFTER_EVENT;
 	vmx_set_intr_state(v, 0);
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
@@ -349,7 +389,10 @@ static void flush_ept(struct vmx_vcpu *v)
  * For both reasons there are: second-stage entries went away, or the guest did
  * something that flushes, with our help. SDM Vol 3C, "Operations that
  * Invalidate Cached Mappings": with EPT the CPU caches guest-physical and
- * combined mappings, and INVEPT drops both, of all VPIDs and PCIDs.
+ * combined mappings, and INVEPT drops both, of all VPIDs and PCIDs. Linear
+ * mappings, for which INVVPID would be needed, exist without EPT only. A VPID or
+ * a table's address that is used again finds nothing either, since each VMCS's
+ * first load on a CPU is followed by an INVEPT there (vmx_vcpu_load()).
  */
 static void vmx_flush_tlb(struct rl_vcpu *vcpu)
 {
@@ -411,7 +454,7 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 kept = CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING |
 		   CPU_BASED_MOV_DR_EXITING;
-	u32 exec = vmx_cfg.exec & ~kept, exec2 = vmx_cfg.exec2;
+	u32 exec = vmx_cfg.exec & ~kept, exec2 = vmx_cfg.exec2 & ~VIRTUAL_APIC;
 	u32 off = vcpu->vm->disabled_exits;
 
 	if (v->copy.exec != ~0U)
@@ -428,20 +471,29 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 
 	/* CR8 is the TPR of the local APIC: in its page here, or in user space. */
 	v->own_tpr = vcpu->lapic;
-	if (v->own_tpr)
+	if (v->own_tpr) {
 		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(rl_lapic_regs(vcpu)));
-	else
+		exec2 |= virtual_apic(v);
+	} else {
 		exec = (exec & ~CPU_BASED_TPR_SHADOW) |
 		       CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING;
+	}
 
 	if (!v->vpid)
 		exec2 &= ~SECONDARY_EXEC_ENABLE_VPID;
+	if (!v->pml || !rl_slots_log(vcpu->vm))
+		exec2 &= ~SECONDARY_EXEC_ENABLE_PML;
 	/* Without the control the instruction raises #UD, as on a CPU that lacks it. */
 	if (!rl_guest_has(vcpu, X86_FEATURE_RDTSCP) && !rl_guest_has(vcpu, X86_FEATURE_RDPID))
 		exec2 &= ~SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!rl_guest_has(vcpu, X86_FEATURE_INVPCID))
 		exec2 &= ~SECONDARY_EXEC_ENABLE_INVPCID;
 
+	v->after &= ~(VMX_AFTER_PML | VMX_AFTER_VIRTUAL);
+	if (exec2 & SECONDARY_EXEC_ENABLE_PML)
+		v->after |= VMX_AFTER_PML;
+	if (exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+		v->after |= VMX_AFTER_VIRTUAL;
 	vmcs_set(CPU_BASED_VM_EXEC_CONTROL, &v->copy.exec, exec);
 	vmcs_set(SECONDARY_VM_EXEC_CONTROL, &v->copy.exec2, exec2);
 	vmx_uret_changed(v, VMX_URET_TSC_AUX);
@@ -453,7 +505,46 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	vmx_set_cr4(vcpu, rl_cr4_read(vcpu));
 }
 
+/* ---- the log of dirty pages ---- */
+
+/*
+ * SDM Vol 3C, "Page-Modification Logging": the index counts down and is that of
+ * the next entry; behind the last one it wraps. Nothing stays in the list while
+ * the vCPU is out of the guest.
+ */
+static void drain_log(struct vmx_vcpu *v)
+{
+	u16 index = vmcs_read32(GUEST_PML_INDEX);
+	struct rl_vm *vm = v->vcpu.vm;
+	struct rl_memslot *slot;
+	int idx;
+
+	if (index == PML_ENTRIES - 1)
+		return;
+	idx = srcu_read_lock(&vm->srcu);
+	for (index = index < PML_ENTRIES ? index + 1 : 0; index < PML_ENTRIES; index++) {
+		slot = rl_gfn_to_slot(vm, v->pml[index] >> PAGE_SHIFT);
+		if (slot)
+			rl_slot_mark_dirty(slot, v->pml[index] >> PAGE_SHIFT);
+	}
+	srcu_read_unlock(&vm->srcu, idx);
+	vmcs_write(GUEST_PML_INDEX, PML_ENTRIES - 1);
+}
+
 /* ---- into the guest ---- */
+
+/* The preemption timer counts from the field's value at each entry. */
+static void set_timer(struct vmx_vcpu *v)
+{
+	u64 deadline = v->vcpu.cpu_deadline, ticks = vmx_cfg.tick, now = rdtsc();
+
+	/* Rather a count late than one early. */
+	if (deadline)
+		ticks = deadline > now ? ((deadline - now) >> vmx_cfg.timer_shift) + 1 : 0;
+	vmcs_set(VMX_PREEMPTION_TIMER_VALUE, &v->copy.timer, min_t(u64, ticks, vmx_cfg.tick));
+	if (deadline)
+		v->work |= VMX_WORK_TIMER;
+}
 
 static void do_work(struct vmx_vcpu *v)
 {
@@ -464,6 +555,8 @@ static void do_work(struct vmx_vcpu *v)
 		vmx_switch_to_guest(v);
 	if (work & VMX_WORK_FLUSH_EPT)
 		flush_ept(v);
+	if ((work & VMX_WORK_TIMER) && !v->vcpu.cpu_deadline)
+		set_timer(v);
 	if ((work & VMX_WORK_DR6) && v->vcpu.own_debug)
 		set_debugreg(v->vcpu.dr6, 6);
 	if ((work & VMX_WORK_L1D) && vmx_cfg.l1d_flush)
@@ -489,16 +582,38 @@ static __always_inline void sync_host_crs(struct vmx_vcpu *v)
  * L1TF: these exits touch little more than the vCPU itself; after all others
  * there may be other people's data in the L1 data cache.
  */
-static void note_l1d(struct vmx_vcpu *v)
+static bool dirties_l1d(u16 reason)
 {
-	switch (v->vcpu.exit.kind) {
-	case RL_EXIT_CPUID:
-	case RL_EXIT_MSR:
-	case RL_EXIT_INTR_WINDOW:
-	case RL_EXIT_PAUSE:
-		return;
+	switch (reason) {
+	case EXIT_REASON_CPUID:
+	case EXIT_REASON_MSR_READ:
+	case EXIT_REASON_MSR_WRITE:
+	case EXIT_REASON_INTERRUPT_WINDOW:
+	case EXIT_REASON_PAUSE_INSTRUCTION:
+		return false;
 	}
-	v->work |= VMX_WORK_L1D;
+	return true;
+}
+
+/* What most exits do not need. */
+static noinline void after_exit(struct vmx_vcpu *v, u32 reason)
+{
+	u32 after = v->after;
+
+	if (after & VMX_AFTER_DEBUGCTL)
+		update_debugctlmsr(v->host_debugctl);
+	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
+		return;
+	if (after & VMX_AFTER_PML)
+		drain_log(v);
+	if (after & VMX_AFTER_L1D && dirties_l1d(reason))
+		v->work |= VMX_WORK_L1D;
+	v->injected = after & VMX_AFTER_EVENT;
+	if (v->injected) {
+		v->after &= ~VMX_AFTER_EVENT;
+		v->event_len = 0;
+		rl_event_delivered(&v->vcpu);
+	}
 }
 
 static void vmx_run(struct rl_vcpu *vcpu)
@@ -508,10 +623,12 @@ static void vmx_run(struct rl_vcpu *vcpu)
 
 	if (unlikely(v->work))
 		do_work(v);
-	if (unlikely(v->injecting && !vcpu->entry_event))
+	if (unlikely(v->after & VMX_AFTER_EVENT && !vcpu->entry_event))
 		vmx_uninject(v);
 	if (vcpu->dirty)
 		vmx_write_dirty_regs(v);
+	if (unlikely(vcpu->cpu_deadline))
+		set_timer(v);
 	sync_host_crs(v);
 	v->entry.spec_ctrl = vcpu->spec_ctrl;
 	if (vcpu->cr2 != native_read_cr2())
@@ -525,24 +642,16 @@ static void vmx_run(struct rl_vcpu *vcpu)
 	vcpu->cr2 = native_read_cr2();
 	vcpu->avail = 0;
 	v->valid = 0;
-	/* The exit cleared the MSR. */
-	if (unlikely(v->host_debugctl))
-		update_debugctlmsr(v->host_debugctl);
 
 	reason = vmcs_read32(VM_EXIT_REASON);
+	if (unlikely(v->after))
+		after_exit(v, reason);
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		vmx_fail_entry(v, reason);
 		return;
 	}
 	v->entry.launched = true;
-	if (v->injecting) {
-		v->injecting = false;
-		v->event_len = 0;
-		rl_event_delivered(vcpu);
-	}
 	vmx_decode_exit(v, reason);
-	if (unlikely(vmx_cfg.l1d_flush))
-		note_l1d(v);
 }
 
 const struct rl_vendor_ops rl_vmx_ops = {
@@ -589,7 +698,7 @@ const struct rl_vendor_ops rl_vmx_ops = {
 
 	.flush_tlb = vmx_flush_tlb,
 	.update_tsc = vmx_update_tsc,
-	.update_tpr = vmx_update_tpr,
+	.update_apic = vmx_update_apic,
 	.update_intercepts = vmx_update_intercepts,
 	.exit_name = vmx_exit_name,
 };

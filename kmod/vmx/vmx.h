@@ -23,7 +23,8 @@
 struct vmx_config {
 	u32 pin, exec, exec2, exit, entry;	/* all that may be set, less what is set by need */
 	u32 revision;
-	u32 tick;				/* preemption timer's value, 0: not used */
+	u32 tick;				/* preemption timer's highest value */
+	u8 timer_shift;				/* it counts TSC ticks, shifted right by this */
 	u64 cr0_fixed1;				/* bits a guest's CR0 has whether it likes or not */
 	bool vpid;
 	bool ept_ad;
@@ -37,6 +38,14 @@ extern struct vmx_config vmx_cfg;
 #define VMX_WORK_FLUSH_EPT	BIT(1)
 #define VMX_WORK_L1D		BIT(2)
 #define VMX_WORK_DR6		BIT(3)	/* the guest owns its debug registers: load DR6 */
+#define VMX_WORK_TIMER		BIT(4)	/* the preemption timer was set for a deadline */
+
+/* What has to be done behind an exit: vmx_vcpu.after. */
+#define VMX_AFTER_EVENT		BIT(0)	/* the entry fields hold an event: it is the guest's now */
+#define VMX_AFTER_DEBUGCTL	BIT(1)	/* exits clear the MSR; put the host's back */
+#define VMX_AFTER_PML		BIT(2)	/* pages may be listed in @pml */
+#define VMX_AFTER_L1D		BIT(3)	/* see whether the L1 data cache is to be flushed */
+#define VMX_AFTER_VIRTUAL	BIT(4)	/* the CPU delivers interrupts by itself */
 
 /* SYSCALL's MSRs and TSC_AUX: the kernel needs its own only before user mode. */
 enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
@@ -44,7 +53,7 @@ enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
 
 /* Set by vmcs_set_*(): the value that a VMCS field holds. */
 struct vmx_copy {
-	u32 exec, exec2, entry, exceptions, tpr_threshold;
+	u32 exec, exec2, entry, exceptions, tpr_threshold, timer;
 	u32 activity;			/* only ever ACTIVE unless HLT does not exit */
 };
 
@@ -60,6 +69,7 @@ struct vmx_vcpu {
 	struct rl_vcpu vcpu;
 	struct vmx_entry entry;
 	u32 work;
+	u32 after;
 	u32 valid;
 	struct vmx_copy copy;
 	unsigned long host_cr3, host_cr4;	/* as in the VMCS's host area */
@@ -68,9 +78,10 @@ struct vmx_vcpu {
 	int vmcs_cpu;
 	struct list_head link;
 	void *msr_bitmap;
+	u64 *pml;			/* page that the CPU lists dirty pages in, from its end */
 	u64 eptp;
 	u16 vpid;
-	bool injecting;			/* the entry fields hold an event */
+	bool injected;			/* with VMX_AFTER_VIRTUAL: at the last entry */
 	u8 event_len;			/* of a software event to be delivered again, else 0 */
 	bool own_tpr;			/* TPR shadow is on */
 
@@ -246,7 +257,7 @@ bool vmx_get_nmi_mask(struct rl_vcpu *vcpu);
 void vmx_set_nmi_mask(struct rl_vcpu *vcpu, bool masked);
 u32 vmx_get_shadow(struct rl_vcpu *vcpu);
 void vmx_set_shadow(struct rl_vcpu *vcpu, u32 shadow);
-void vmx_update_tpr(struct rl_vcpu *vcpu, int tpr, int irr);
+void vmx_update_apic(struct rl_vcpu *vcpu, int tpr, int irr, int isr);
 
 /* exit.c */
 void vmx_decode_exit(struct vmx_vcpu *v, u32 reason);
