@@ -46,7 +46,7 @@ start_emulator()
 	intel)		model=corei7_haswell_4770 ;;
 	amd-full)	model=ryzen ;;
 	esac
-	model=${BOCHS_MODEL:-$model}
+	model=${MODEL:-$model}
 	mem=$(megabytes "$MEMORY")
 	if [ "$INTERACTIVE" = 1 ]; then
 		TTY_STATE=$(stty -g) || die "--interactive needs a terminal"
