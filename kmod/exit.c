@@ -38,7 +38,8 @@ void rl_skip_insn(struct rl_vcpu *vcpu)
 	if (unlikely((rip >> 32) && !rl_is_64bit_code(vcpu)))
 		rip = (u32)rip;
 	rl_rip_write(vcpu, rip);
-	rl_op(set_shadow)(vcpu, 0);
+	if (unlikely(vcpu->exit.shadow))
+		rl_op(set_shadow)(vcpu, 0);
 	if (unlikely(rl_rflags_read(vcpu) & X86_EFLAGS_TF))
 		rl_singlestep_done(vcpu);
 }

@@ -70,11 +70,13 @@ enum rl_exit_kind { RL_EXIT_KINDS(RL_EXIT_ENUM) RL_NR_EXITS };
  * struct rl_exit - one VM exit
  * @kind: which member of the union counts
  * @insn_len: bytes of the instruction that exited, 0 when the CPU does not tell
+ * @shadow: the instruction may be in an interrupt shadow, which ends with it
  * @hw_reason: the vendor's exit code, for traces and error reports
  */
 struct rl_exit {
 	u16 kind;
 	u8 insn_len;
+	bool shadow;
 	u64 hw_reason;
 	union {
 		struct {

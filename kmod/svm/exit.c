@@ -179,6 +179,7 @@ void svm_decode_exit(struct svm_vcpu *svm)
 	u64 next;
 
 	exit->hw_reason = code;
+	exit->shadow = c->int_state & SVM_INTERRUPT_SHADOW_MASK;
 	if (unlikely(c->exit_int_info & SVM_EXITINTINFO_VALID))
 		requeue_event(svm);
 	if (unlikely(svm->iret_pending) && svm->vmcb->save.rip != svm->iret_rip)

@@ -498,6 +498,7 @@ static void svm_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
 {
 	struct vmcb_control_area *c = &to_svm(vcpu)->vmcb->control;
 
+	vcpu->exit.shadow = true;
 	if (shadow)
 		c->int_state |= SVM_INTERRUPT_SHADOW_MASK;
 	else

@@ -199,6 +199,7 @@ void vmx_set_shadow(struct rl_vcpu *vcpu, u32 shadow)
 	else if (shadow & KVM_X86_SHADOW_INT_STI)
 		state |= GUEST_INTR_STATE_STI;
 	vmx_set_intr_state(v, state);
+	vcpu->exit.shadow = true;
 	/* What RFLAGS has to look like then is checked when they are written. */
 	if (shadow)
 		rl_rflags_write(vcpu, rl_rflags_read(vcpu));

@@ -334,6 +334,7 @@ static __always_inline void read_insn(struct vmx_vcpu *v, struct rl_exit *exit)
 	vcpu->avail |= BIT(RL_REG_RIP) | BIT(RL_REG_RFLAGS);
 	v->intr_state = vmcs_read32(GUEST_INTERRUPTIBILITY_INFO);
 	v->valid |= VMX_VALID_INTR;
+	exit->shadow = v->intr_state & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
 }
 
 /**
@@ -350,6 +351,7 @@ void vmx_decode_exit(struct vmx_vcpu *v, u32 reason)
 
 	exit->hw_reason = reason;
 	exit->insn_len = 0;
+	exit->shadow = true;
 	if (unlikely(basic >= ARRAY_SIZE(exits) || !exits[basic].name)) {
 		exit->kind = RL_EXIT_UNKNOWN;
 		return;

@@ -89,8 +89,6 @@ void vmx_write_dirty_regs(struct vmx_vcpu *v)
 	vcpu->dirty = 0;
 	if (dirty & BIT(RL_REG_RIP))
 		vmcs_write(GUEST_RIP, vcpu->rip);
-	if (likely(dirty == BIT(RL_REG_RIP)))
-		return;
 	if (dirty & BIT(RL_REG_RSP))
 		vmcs_write(GUEST_RSP, vcpu->regs[RL_RSP]);
 	if (dirty & BIT(RL_REG_RFLAGS))

@@ -625,8 +625,12 @@ static void vmx_run(struct rl_vcpu *vcpu)
 		do_work(v);
 	if (unlikely(v->after & VMX_AFTER_EVENT && !vcpu->entry_event))
 		vmx_uninject(v);
-	if (vcpu->dirty)
+	if (likely(vcpu->dirty == BIT(RL_REG_RIP))) {
+		vcpu->dirty = 0;
+		vmcs_write(GUEST_RIP, vcpu->rip);
+	} else if (vcpu->dirty) {
 		vmx_write_dirty_regs(v);
+	}
 	if (unlikely(vcpu->cpu_deadline))
 		set_timer(v);
 	sync_host_crs(v);
