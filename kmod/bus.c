@@ -32,7 +32,7 @@ struct bus_entry {
 struct rl_bus {
 	struct rcu_head rcu;
 	int nr;
-	int hint;		/* where the last access landed, racy and harmless */
+	long hint;		/* where the last access landed, racy and harmless */
 	struct bus_entry ent[];
 };
 

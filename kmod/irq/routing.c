@@ -14,13 +14,13 @@
 #include "irq_priv.h"
 
 struct route {
-	u32 gsi;
+	u64 addr;
+	u32 data;
+	u16 gsi;
+	u16 next;		/* of the same GSI, as in first[] */
 	u8 type;		/* KVM_IRQ_ROUTING_* */
 	u8 chip, pin;		/* pin 0-15 over both 8259s */
-	u16 next;		/* of the same GSI, as in first[] */
-	u32 data;
-	u64 addr;
-};
+} __packed __aligned(4);	/* the 40 of a PC in 1 KiB, with all around them */
 
 /* Immutable once published; one allocation. */
 struct rl_routing {

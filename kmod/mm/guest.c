@@ -17,7 +17,7 @@
 static __always_inline int copy_piece(void __user *user, void *buf, size_t len, bool write,
 				      bool atomic)
 {
-	unsigned long left;
+	int r;
 
 	if (!atomic)
 		return (write ? __copy_to_user(user, buf, len) :
@@ -25,12 +25,12 @@ static __always_inline int copy_piece(void __user *user, void *buf, size_t len, 
 	pagefault_disable();
 	/* Page-table entries are most of what is read here. */
 	if (!write && len == sizeof(u64))
-		left = __get_user(*(u64 *)buf, (u64 __user *)user);
+		r = __get_user(*(u64 *)buf, (u64 __user *)user);
 	else
-		left = write ? __copy_to_user_inatomic(user, buf, len) :
-			       __copy_from_user_inatomic(buf, user, len);
+		r = (write ? __copy_to_user_inatomic(user, buf, len) :
+			     __copy_from_user_inatomic(buf, user, len)) ? -EFAULT : 0;
 	pagefault_enable();
-	return left ? -EFAULT : 0;
+	return r;
 }
 
 /* The slot of @gpa for an access and where that is in the owner's memory, or NULL. */
