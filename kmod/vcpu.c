@@ -342,15 +342,22 @@ static int run_loop(struct rl_vcpu *vcpu)
 	return r;
 }
 
-/* KVM_SET_SIGNAL_MASK, api.rst 4.20: another mask for as long as KVM_RUN runs. */
+/*
+ * KVM_SET_SIGNAL_MASK's mask for the time of KVM_RUN. The thread's own is kept in
+ * real_blocked, where the sender of a signal finds that it is blocked really: one
+ * with a fatal default action would end the process at once. Only the thread
+ * itself writes there.
+ */
 static void swap_sigmask(struct rl_vcpu *vcpu, bool on)
 {
 	if (likely(!vcpu->sigset_active))
 		return;
-	if (on)
-		sigprocmask(SIG_SETMASK, &vcpu->sigset, &vcpu->sigset_saved);
-	else
-		sigprocmask(SIG_SETMASK, &vcpu->sigset_saved, NULL);
+	if (on) {
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &current->real_blocked);
+	} else {
+		sigprocmask(SIG_SETMASK, &current->real_blocked, NULL);
+		sigemptyset(&current->real_blocked);
+	}
 }
 
 /* What user space sees of the vCPU after every KVM_RUN. */

@@ -181,7 +181,6 @@ struct rl_vcpu {
 	u64 halt_poll_ns;
 	bool sigset_active;
 	sigset_t sigset;
-	sigset_t sigset_saved;		/* the thread's own, during KVM_RUN */
 	struct rl_vcpu_stats stat;
 };
 

@@ -527,6 +527,35 @@ TEST(signal_mask_and_preemption)
 	ASSERT_EQ(0, signals);
 }
 
+/* The same with a signal that nobody catches: it must not end the process. */
+TEST(signal_mask_and_a_fatal_signal)
+{
+	struct vm *vm = vm_long(1, guest_spin, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct timespec now = {};
+	sigset_t blocked, none;
+	pthread_t other;
+
+	sigemptyset(&none);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	signal(SIGUSR1, SIG_DFL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	ASSERT_EQ(0, set_sigmask(v, 8, &none));
+	expect_sync(v, 1);
+	v->thread = pthread_self();
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, pthread_create(&other, NULL, compete, v));
+		ASSERT_EQ(-EINTR, vcpu_try_run(v));
+		ASSERT_EQ(SIGUSR1, sigtimedwait(&blocked, NULL, &now));
+		pthread_join(other, NULL);
+	}
+	/* The thread's own mask is what it was. */
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, NULL, &none));
+	ASSERT_EQ(1, sigismember(&none, SIGUSR1));
+	ASSERT_EQ(0, sigismember(&none, SIGALRM));
+}
+
 static u64 irqs;
 
 static void guest_irq(struct guest_regs *regs)
