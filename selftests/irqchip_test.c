@@ -113,6 +113,7 @@ TEST(creation)
 	EXPECT_EQ(-EINVAL, kvm_try(vm->fd, KVM_SET_GSI_ROUTING, &none));
 	EXPECT_EQ(0, kvm_try(vm->fd, KVM_CREATE_IRQCHIP, 0));
 	EXPECT_EQ(-EEXIST, kvm_try(vm->fd, KVM_CREATE_IRQCHIP, 0));
+	EXPECT_EQ(-EPERM, kvm_try(vm->fd, KVM_SIGNAL_MSI, &msi));	/* nobody to take it */
 	vm_free(vm);
 
 	vm = vm_new(0);
