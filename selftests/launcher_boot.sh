@@ -9,8 +9,8 @@
 # shellcheck source=selftests/lib/launcher.sh
 . "$(dirname "$0")/lib/launcher.sh"
 
-KERNEL=${KERNEL:-/guest/vmlinuz}
-INITRD=${INITRD:-/guest/initrd}		# runs a shell on the console, prompt "guest# "
+KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinuz}
+INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}		# runs a shell on the console, prompt "guest# "
 
 # unpack FILE: the ELF kernel inside a bzImage. Its place is in the header, relative
 # to the protected-mode code; the last four bytes of it are the unpacked size.

@@ -10,9 +10,9 @@
 # shellcheck source=selftests/lib/launcher.sh
 . "$(dirname "$0")/lib/launcher.sh"
 
-KERNEL=${KERNEL:-/guest/vmlinux}
-INITRD=${INITRD:-/guest/initrd}
-DISK=${DISK:-/guest/disk.img}
+KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
+INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
+DISK=${DISK:-${GUEST_DIR:-/guest}/disk.img}
 
 if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ] || ! [ -r "$DISK" ]; then
 	skip "Debian's kernel on a disk" "no $KERNEL, $INITRD or $DISK"

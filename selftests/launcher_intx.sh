@@ -9,8 +9,8 @@
 # shellcheck source=selftests/lib/launcher.sh
 . "$(dirname "$0")/lib/launcher.sh"
 
-KERNEL=${KERNEL:-/guest/vmlinux}
-INITRD=${INITRD:-/guest/initrd}
+KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
+INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
 
 if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ]; then
 	skip "Debian's kernel without MSI-X" "no $KERNEL or $INITRD"

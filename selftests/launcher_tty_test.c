@@ -310,10 +310,20 @@ FIXTURE(hvc)
 	struct term t;
 };
 
+static char *guest_file(const char *variable, const char *name)
+{
+	static char paths[2][PATH_MAX];
+	static int n;
+	char *path = getenv(variable) ?: paths[n++ % 2];
+
+	if (!getenv(variable))
+		snprintf(path, PATH_MAX, "%s/%s", getenv("GUEST_DIR") ?: "/guest", name);
+	return path;
+}
+
 FIXTURE_SETUP(hvc)
 {
-	const char *kernel = getenv("KERNEL") ?: "/guest/vmlinux";
-	const char *initrd = getenv("INITRD") ?: "/guest/initrd";
+	char *kernel = guest_file("KERNEL", "vmlinux"), *initrd = guest_file("INITRD", "initrd");
 	struct winsize size = { .ws_row = 33, .ws_col = 101 };
 
 	if (access(device(), R_OK | W_OK))

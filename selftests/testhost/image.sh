@@ -181,6 +181,22 @@ guest_disk()
 	echo "$out"
 }
 
+# stage_guest ROOT: what --guest puts into the folder guest there.
+stage_guest()
+{
+	local root=$1 image archive
+
+	image=$(find_kernel stock && echo "$KERNEL_IMAGE") || exit 1
+	archive=$(find_kernel stock && guest_archive) || exit 1
+	stage_file "$root" "$image" /guest/vmlinuz
+	stage_file "$root" "$archive" /guest/initrd
+	case $HOST in intel|amd-full) return ;; esac	# Bochs would take long to load them
+	image=$(find_kernel stock && guest_vmlinux) || exit 1
+	[ -z "$image" ] || stage_file "$root" "$image" /guest/vmlinux
+	image=$(find_kernel stock && guest_disk) || exit 1
+	stage_file "$root" "$image" /guest/disk.img
+}
+
 # guest_vmlinux: path of the kernel inside the bzImage, or nothing.
 guest_vmlinux()
 {

@@ -7,7 +7,7 @@
 
 run_native()
 {
-	local status mark bad log module=${MODULE} vendor=amd
+	local status mark bad log module=${MODULE} vendor=amd dir output=/dev/null
 
 	[ "$(id -u)" = 0 ] || die "the host native needs root"
 	mark="testhost: begin $$ $RANDOM"
@@ -25,14 +25,30 @@ run_native()
 		modprobe kvm-$vendor $MODARGS || return 125
 		;;
 	esac
-	PATH=$TOP/tools:$TOP/selftests:$HERE:$PATH \
-		timeout -k 5 "$TIMEOUT" "$@" < /dev/null
-	status=$?
+	export TESTHOST=native PATH=$TOP/tools:$TOP/selftests:$HERE:$PATH
+	mkdir -p "$BUILD/run"
+	dir=$(mktemp -d "$BUILD/run/native.XXXXXX") || return 1
+	if [ -n "$GUEST" ]; then
+		stage_guest "$dir"
+		# A guest writes to its disk.
+		cp --remove-destination "$(readlink -f "$dir/guest/disk.img")" "$dir/guest/disk.img"
+		export GUEST_DIR=$dir/guest
+	fi
+	[ -z "$LOG" ] || { mkdir -p "$LOG" && output=$LOG/output; }
+	if [ "$INTERACTIVE" = 1 ]; then
+		"$@"
+		status=$?
+	else
+		timeout -k 5 "$TIMEOUT" "$@" < /dev/null | tee "$output"
+		status=${PIPESTATUS[0]}
+	fi
+	rm -rf "$dir"
 	if [ "$module" = ringlet ] && ! rmmod ringlet; then
 		say "native: the module does not unload"
 		[ $status != 0 ] || status=1
 	fi
 	log=$(dmesg | sed -n "/$mark/,\$p")
+	[ -z "$LOG" ] || echo "$log" > "$LOG/console.log"
 	bad=$(grep -a -E "$BAD_LOG" <<< "$log" | head -n 5)
 	if [ -n "$bad" ]; then
 		say "native: the kernel complained:"
