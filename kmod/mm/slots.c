@@ -178,7 +178,8 @@ hva_t rl_gfn_to_hva(struct rl_vm *vm, gfn_t gfn, bool write)
  * @gfn: guest frame number
  *
  * After, not before: a log fetched in between would hand out the page as it
- * was and forget about it.
+ * was and forget about it. And always by a locked instruction: a look whether
+ * the bit is set already could come before the write that it stands for.
  *
  * Context: vm->srcu held; interrupts on or off.
  */
@@ -186,7 +187,7 @@ void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
 {
 	unsigned long bit = gfn - slot->base_gfn;
 
-	if (slot->dirty_bitmap && !test_bit_le(bit, slot->dirty_bitmap))
+	if (slot->dirty_bitmap)
 		set_bit_le(bit, slot->dirty_bitmap);
 }
 
