@@ -302,6 +302,25 @@ static u64 guest_pv_eoi_setup(u64 way)
 	return 0;
 }
 
+/* With virtual-interrupt delivery the CPU takes EOIs itself and there is nothing to save. */
+static bool may_have_apicv(void)
+{
+	static const char *const files[] = { "ringlet/parameters/apicv",
+					     "kvm_intel/parameters/enable_apicv" };
+	char name[64];
+	bool may = false;
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "/sys/module/%s", files[i]);
+		FILE *f = fopen(name, "r");
+
+		may |= f && getc(f) == 'Y';
+		if (f)
+			fclose(f);
+	}
+	return may && !rl_host_is_amd();
+}
+
 TEST_F(lapic, pv_eoi)
 {
 	struct vcpu *v = self->v;
@@ -325,7 +344,11 @@ TEST_F(lapic, pv_eoi)
 			EXPECT_EQ(0, *bit);
 		}
 		/* Any exit takes it back, also one that the host has its own reason for. */
-		EXPECT_EQ(way != EXIT_FIRST, G(self->vm, pv_eoi_offers) > 0);
+		if (way == EXIT_FIRST) {
+			EXPECT_EQ(0, G(self->vm, pv_eoi_offers));
+		} else if (!may_have_apicv()) {
+			EXPECT_LT(0, G(self->vm, pv_eoi_offers));
+		}
 	}
 
 	/* While another one waits, the end of the first has to be known at once. */
