@@ -365,8 +365,11 @@ TEST_F_TIMEOUT(hvc, shell, 300)
 	ASSERT_TRUE(type(&self->t, "until stty size | grep '^44 132'; do sleep 1; done\n"));
 	ASSERT_TRUE(await(&self->t, "\n44 132\r"));
 	/* Ctrl-C is the guest's, the escape key ours */
-	ASSERT_TRUE(type(&self->t, "sleep 1000\n"));
-	ASSERT_TRUE(type(&self->t, "\003echo still $((50 + 5))\n"));
+	ASSERT_TRUE(type(&self->t, "stty raw; echo raw $((4 + 4)); head -c 1 | od -t x1; stty sane\n"));
+	ASSERT_TRUE(await(&self->t, "raw 8"));
+	ASSERT_TRUE(type(&self->t, "\003"));
+	ASSERT_TRUE(await(&self->t, "0000000 03"));
+	ASSERT_TRUE(type(&self->t, "echo still $((50 + 5))\n"));
 	ASSERT_TRUE(await(&self->t, "still 55"));
 	ASSERT_TRUE(type(&self->t, "\001h"));
 	ASSERT_TRUE(await(&self->t, "Ctrl-A x"));
