@@ -18,13 +18,16 @@ static const char *ko(void)
 	return getenv("RINGLET_KO") ?: "/ringlet.ko";
 }
 
+/* With what the host gave it at first (MODARGS), too. */
 static int load(const char *args)
 {
 	int fd = open(ko(), O_RDONLY | O_CLOEXEC), ret;
+	char all[256];
 
 	if (fd < 0)
 		return -errno;
-	ret = syscall(SYS_finit_module, fd, args, 0) ? -errno : 0;
+	snprintf(all, sizeof(all), "%s %s", getenv("MODARGS") ?: "", args);
+	ret = syscall(SYS_finit_module, fd, all, 0) ? -errno : 0;
 	close(fd);
 	return ret;
 }

@@ -25,7 +25,7 @@ run_native()
 		modprobe kvm-$vendor $MODARGS || return 125
 		;;
 	esac
-	export TESTHOST=native PATH=$TOP/tools:$TOP/selftests:$HERE:$PATH
+	export TESTHOST=native MODARGS PATH=$TOP/tools:$TOP/selftests:$HERE:$PATH
 	mkdir -p "$BUILD/run"
 	dir=$(mktemp -d "$BUILD/run/native.XXXXXX") || return 1
 	if [ -n "$GUEST" ]; then
