@@ -170,18 +170,21 @@ static void bus_set_claims(struct rl_vm *vm, const struct rl_bus *bus, int bus_n
 {
 	unsigned int step = bus_nr == RL_BUS_PIO ? 1 : PAGE_SIZE;
 	DECLARE_BITMAP(claims, RL_BUS_RESIDUES) = {};
-	int i, n;
+	int i, n, nr;
 
 	for (i = 0; i < bus->nr; i++) {
 		const struct bus_entry *e = &bus->ent[i];
 
 		if (e->dev == &nobody)
 			continue;
-		/* One more, for a range that begins within a page. */
-		for (n = 0; n <= min_t(u64, e->len, RL_BUS_RESIDUES * step) / step; n++)
+		/* The last one is for a range that does not begin with its page. */
+		nr = DIV_ROUND_UP(min_t(u64, e->len, RL_BUS_RESIDUES * step), step);
+		for (n = 0; n <= nr; n++)
 			__set_bit(rl_bus_residue(bus_nr, e->addr + n * step), claims);
 	}
-	bitmap_copy(vm->bus_claims[bus_nr], claims, RL_BUS_RESIDUES);
+	/* Whole words, for those who look meanwhile. */
+	for (n = 0; n < ARRAY_SIZE(claims); n++)
+		WRITE_ONCE(vm->bus_claims[bus_nr][n], claims[n]);
 }
 
 static const struct rl_bus_dev_ops ioeventfd_ops;

@@ -74,6 +74,13 @@ TEST_F(coalesced, mmio)
 	EXPECT_EQ(1, e[2].len);
 	EXPECT_EQ(0xa5, e[2].data[0]);
 
+	/* a zone that begins at the end of a page and ends in the next */
+	ASSERT_EQ(0, zone(self->vm, true, MMIO_GPA + 0x2ffe, 4, 0));
+	puppet_do(self->v, PUPPET_WRITE, MMIO_GPA + 0x2ffe, 2, 1);
+	puppet_do(self->v, PUPPET_WRITE, MMIO_GPA + 0x3000, 2, 2);
+	ASSERT_EQ(5, self->ring->last);
+	EXPECT_EQ(MMIO_GPA + 0x3000, e[4].phys_addr);
+
 	/* reads, and writes that the zone does not cover, exit */
 	puppet_set(self->v, PUPPET_READ, MMIO_GPA, 4, 0);
 	expect_mmio_read(self->v, MMIO_GPA, 4);
@@ -81,7 +88,7 @@ TEST_F(coalesced, mmio)
 	puppet_set(self->v, PUPPET_WRITE, MMIO_GPA + 0xfe, 4, 5);
 	expect_mmio_write(self->v, MMIO_GPA + 0xfe, 4, 5);
 	expect_sync(self->v, PUPPET_STAGE);
-	EXPECT_EQ(3, self->ring->last);
+	EXPECT_EQ(5, self->ring->last);
 }
 
 TEST_F(coalesced, ports)
