@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From a destination to local APICs: IPIs, MSIs and the I/O APIC's messages.
+ * From a destination to local APICs: IPIs, MSIs and the I/O APIC's messages; and
+ * what INIT and SIPI do to a vCPU.
  *
  * Owns:    struct rl_apic_map, what APIC ids mean right now.
  * Touches: local APICs through rl_lapic_receive().
@@ -19,6 +20,7 @@
 #include <linux/nospec.h>
 #include <linux/slab.h>
 
+#include "../cpu/cpu.h"
 #include "irq_priv.h"
 
 struct xapic_ids {
@@ -294,4 +296,42 @@ void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
 		rl_lapic_error(apic, APIC_ESR_SENDILL);
 	else
 		rl_apic_deliver(apic->vcpu->vm, &msg);
+}
+
+/* INIT and SIPI */
+
+bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu)
+{
+	return vcpu->lapic && READ_ONCE(vcpu->lapic->events);
+}
+
+/*
+ * SDM Vol 3A, "Multiple-Processor (MP) Initialization". A SIPI to a vCPU that
+ * is not waiting for one is lost.
+ */
+void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu)
+{
+	struct rl_lapic *apic = vcpu->lapic;
+	struct rl_seg cs;
+	u8 vector;
+
+	if (!apic)
+		return;
+	if (test_and_clear_bit(LAPIC_INIT, &apic->events)) {
+		rl_vcpu_reset(vcpu, true);
+		WRITE_ONCE(vcpu->mp_state, rl_vcpu_is_bsp(vcpu) ? KVM_MP_STATE_RUNNABLE :
+								  KVM_MP_STATE_INIT_RECEIVED);
+	}
+	if (!test_and_clear_bit(LAPIC_SIPI, &apic->events) ||
+	    vcpu->mp_state != KVM_MP_STATE_INIT_RECEIVED)
+		return;
+	/* Pairs with rl_lapic_receive(). */
+	smp_rmb();
+	vector = READ_ONCE(apic->sipi_vector);
+	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
+	cs.sel = vector << 8;
+	cs.base = vector << 12;
+	rl_ops->set_seg(vcpu, &cs, RL_SEG_CS);
+	rl_rip_write(vcpu, 0);
+	WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_RUNNABLE);
 }

@@ -135,9 +135,16 @@ void rl_lapic_error(struct rl_lapic *apic, u32 bit);
 void rl_lapic_eoi(struct rl_lapic *apic);
 int rl_lapic_irr(struct rl_lapic *apic);
 
+bool rl_lapic_set_tpr(struct rl_lapic *apic, u32 tpr);	/* whether it changed */
+void rl_lapic_write(struct rl_lapic *apic, u32 reg, u32 val);
+
+/* vapic.c */
+void rl_vapic_publish(struct rl_lapic *apic);
+void rl_vapic_fetch(struct rl_lapic *apic);
+void rl_vapic_report(struct rl_lapic *apic, bool write);
+
 /* pv_eoi.c */
 void rl_pv_eoi_offer(struct rl_lapic *apic, u8 vector);
-void rl_lapic_write(struct rl_lapic *apic, u32 reg, u32 val);
 
 /* apicv.c */
 void rl_apicv_collect(struct rl_lapic *apic);

@@ -103,35 +103,13 @@ static int lapic_find_pending(struct rl_lapic *apic)
 	return irr;
 }
 
-/* Memory that is not there right now keeps what it has. */
-static noinline void vapic_access(struct rl_lapic *apic, u32 *data, bool write)
-{
-	struct rl_vm *vm = apic->vcpu->vm;
-	int idx = srcu_read_lock(&vm->srcu);
-
-	if (write)
-		rl_guest_write_atomic(vm, apic->vapic_addr, data, sizeof(*data));
-	else
-		rl_guest_read_atomic(vm, apic->vapic_addr, data, sizeof(*data));
-	srcu_read_unlock(&vm->srcu, idx);
-}
-
-static void vapic_publish(struct rl_lapic *apic)
-{
-	u32 data = lapic_get(apic, APIC_TASKPRI) & 0xff;
-
-	data |= (max(apic->isr_top, 0) & 0xf0) << 8;
-	data |= (u32)max(rl_lapic_irr(apic), 0) << 24;
-	vapic_access(apic, &data, true);
-}
-
 static void lapic_update_ppr(struct rl_lapic *apic)
 {
 	if (apic->virtual)
 		apic->isr_top = rl_apic_highest(apic->regs + APIC_ISR);
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), apic->isr_top));
 	if (unlikely(apic->vapic_addr))
-		vapic_publish(apic);
+		rl_vapic_publish(apic);
 }
 
 /* The processor's priority fell: something may have become deliverable. */
@@ -156,7 +134,7 @@ void rl_lapic_accept(struct rl_vcpu *vcpu, u8 vector)
 	apic->isr_top = vector;
 	lapic_set(apic, APIC_PROCPRI, rl_apic_ppr(lapic_get(apic, APIC_TASKPRI), vector));
 	if (unlikely(apic->vapic_addr))
-		vapic_publish(apic);
+		rl_vapic_publish(apic);
 	if (vcpu->pv_eoi_msr & KVM_MSR_ENABLED)
 		rl_pv_eoi_offer(apic, vector);
 }
@@ -176,22 +154,13 @@ void rl_lapic_eoi(struct rl_lapic *apic)
 }
 
 /* Whether it changed. */
-static bool lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
+bool rl_lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
 {
 	if (tpr == lapic_get(apic, APIC_TASKPRI))
 		return false;
 	lapic_set(apic, APIC_TASKPRI, tpr);
 	lapic_update_ppr(apic);
 	return true;
-}
-
-/* What the guest made of its TPR in memory. */
-static void vapic_fetch(struct rl_lapic *apic)
-{
-	u32 data = lapic_get(apic, APIC_TASKPRI);
-
-	vapic_access(apic, &data, false);
-	lapic_set_tpr(apic, data & APIC_TPRI_MASK);
 }
 
 u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu)
@@ -207,7 +176,7 @@ void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 	}
 	/* What the CPU keeps in a virtual TPR comes back on every exit, without the lower half. */
 	if (cr8 != lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 &&
-	    lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4))
+	    rl_lapic_set_tpr(vcpu->lapic, (cr8 & 0xf) << 4))
 		lapic_lowered(vcpu->lapic);
 }
 
@@ -218,7 +187,7 @@ void rl_lapic_sync(struct rl_vcpu *vcpu)
 	if (!apic)
 		return;
 	if (unlikely(apic->vapic_addr))
-		vapic_fetch(apic);
+		rl_vapic_fetch(apic);
 	if (apic->virtual)
 		rl_apicv_collect(apic);
 	lapic_update_ppr(apic);
@@ -348,23 +317,11 @@ void rl_lapic_nmi_wd(struct rl_vm *vm)
 
 /* Registers */
 
-/* Where 32-bit guests touch their TPR: KVM_EXIT_TPR_ACCESS when the access is done. */
-static void report_tpr_access(struct rl_lapic *apic, bool write)
-{
-	struct rl_vcpu *vcpu = apic->vcpu;
-
-	if (likely(!vcpu->tpr_reporting))
-		return;
-	vcpu->tpr_access.rip = rl_rip_read(vcpu);
-	vcpu->tpr_access.write = write;
-	rl_request(vcpu, RL_REQ_TPR_ACCESS);
-}
-
 static u32 lapic_read(struct rl_lapic *apic, u32 reg)
 {
 	switch (reg) {
 	case APIC_TASKPRI:
-		report_tpr_access(apic, false);
+		rl_vapic_report(apic, false);
 		return lapic_get(apic, reg);
 	case APIC_ARBPRI:
 		return 0;
@@ -446,9 +403,9 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 	case APIC_TASKPRI:
 		if (x2apic && val & ~APIC_TPRI_MASK)
 			return 1;
-		report_tpr_access(apic, true);
+		rl_vapic_report(apic, true);
 		/* Also so that the backend learns of it. */
-		if (lapic_set_tpr(apic, val & APIC_TPRI_MASK))
+		if (rl_lapic_set_tpr(apic, val & APIC_TPRI_MASK))
 			rl_request(apic->vcpu, RL_REQ_EVENT);
 		return 0;
 	case APIC_EOI:
@@ -762,44 +719,6 @@ void rl_lapic_destroy(struct rl_vcpu *vcpu)
 	kfree(apic);
 }
 
-/* INIT and SIPI */
-
-bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic && READ_ONCE(vcpu->lapic->events);
-}
-
-/*
- * SDM Vol 3A, "Multiple-Processor (MP) Initialization". A SIPI to a vCPU that
- * is not waiting for one is lost.
- */
-void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu)
-{
-	struct rl_lapic *apic = vcpu->lapic;
-	struct rl_seg cs;
-	u8 vector;
-
-	if (!apic)
-		return;
-	if (test_and_clear_bit(LAPIC_INIT, &apic->events)) {
-		rl_vcpu_reset(vcpu, true);
-		WRITE_ONCE(vcpu->mp_state, rl_vcpu_is_bsp(vcpu) ? KVM_MP_STATE_RUNNABLE :
-								  KVM_MP_STATE_INIT_RECEIVED);
-	}
-	if (!test_and_clear_bit(LAPIC_SIPI, &apic->events) ||
-	    vcpu->mp_state != KVM_MP_STATE_INIT_RECEIVED)
-		return;
-	/* Pairs with rl_lapic_receive(). */
-	smp_rmb();
-	vector = READ_ONCE(apic->sipi_vector);
-	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-	cs.sel = vector << 8;
-	cs.base = vector << 12;
-	rl_ops->set_seg(vcpu, &cs, RL_SEG_CS);
-	rl_rip_write(vcpu, 0);
-	WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_RUNNABLE);
-}
-
 /* KVM_GET_LAPIC, KVM_SET_LAPIC */
 
 int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
@@ -809,7 +728,7 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	if (!apic)
 		return -EINVAL;
 	if (unlikely(apic->vapic_addr))
-		vapic_fetch(apic);
+		rl_vapic_fetch(apic);
 	/* What has expired is an interrupt: the page is all there is. */
 	rl_lapic_timer_fired(vcpu);
 	rl_apicv_collect(apic);
@@ -847,40 +766,5 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	rl_lapic_map_update(vcpu->vm);
 	rl_lapic_timer_restore(apic, remaining);
 	rl_request(vcpu, RL_REQ_EVENT);
-	return 0;
-}
-
-/*
- * A TPR in guest memory, for 32-bit guests whose user space has patched their
- * accesses, which it learns of by KVM_TPR_ACCESS_REPORTING. The guest keeps its
- * TPR in byte 0; bytes 1 and 3 tell it the highest vectors in service and
- * pending, by which it knows when to call KVM_HC_VAPIC_POLL_IRQ.
- */
-int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic)
-{
-	struct rl_vm *vm = vcpu->vm;
-	int idx, r;
-	u32 data;
-
-	if (!vcpu->lapic)
-		return -EINVAL;
-	idx = srcu_read_lock(&vm->srcu);
-	r = vapic->vapic_addr ? rl_guest_read(vm, vapic->vapic_addr, &data, sizeof(data)) : 0;
-	srcu_read_unlock(&vm->srcu, idx);
-	if (r)
-		return -EINVAL;
-	vcpu->lapic->vapic_addr = vapic->vapic_addr;
-	rl_apicv_choose(vcpu);
-	rl_request(vcpu, RL_REQ_EVENT);
-	return 0;
-}
-
-/* KVM_TPR_ACCESS_REPORTING: 0, -EINVAL for flags. */
-int rl_tpr_reporting(struct rl_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl)
-{
-	if (ctl->flags)
-		return -EINVAL;
-	vcpu->tpr_reporting = ctl->enabled;
-	rl_apicv_choose(vcpu);
 	return 0;
 }
