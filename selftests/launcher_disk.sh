@@ -14,11 +14,7 @@ KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
 INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
 DISK=${DISK:-${GUEST_DIR:-/guest}/disk.img}
 
-if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ] || ! [ -r "$DISK" ]; then
-	skip "Debian's kernel on a disk" "no $KERNEL, $INITRD or $DISK"
-	finish
-	exit
-fi
+need_guest "Debian's kernel on a disk" "$KERNEL" "$INITRD" "$DISK"
 
 # Where direct I/O can be had.
 block=
@@ -27,7 +23,7 @@ if modprobe null_blk nr_devices=1 memory_backed=1 gb=1 bs=512 2> /dev/null && [ 
 fi
 
 models=user
-"$RINGLET" info --device "$RINGLET_DEV" | grep -q 'data planes .*disk' && models='user kernel'
+module_serves disk && models='user kernel'
 
 for model in $models; do
 	cp "$DISK" "$dir/root"

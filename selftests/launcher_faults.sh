@@ -13,20 +13,13 @@ BOUND=${BOUND:-200}
 # shellcheck source=selftests/lib/launcher.sh
 . "$(dirname "$0")/lib/launcher.sh"
 
-KERNEL=${KERNEL:-/guest/vmlinux}
-INITRD=${INITRD:-/guest/initrd}
+KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
+INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
 KILLS=${KILLS:-10}
 
-if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ]; then
-	skip "guests and faults" "no $KERNEL or $INITRD"
-	finish
-	exit
-fi
-modprobe tun 2> /dev/null
+need_guest "guests and faults" "$KERNEL" "$INITRD"
 net=
-if [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }; then
-	net=rlfault0
-fi
+have_tun && net=rlfault0
 mkdir "$dir/full"
 if ! mount -t tmpfs -o size=2m full "$dir/full" 2> /dev/null; then
 	skip "guests and faults" "no right to mount"
@@ -47,7 +40,7 @@ trap cleanup_all EXIT
 
 if [ -z "$MODELS" ]; then
 	MODELS=user
-	"$RINGLET" info --device "$RINGLET_DEV" | grep -q 'data planes .*disk' && MODELS=kernel
+	module_serves disk && MODELS=kernel
 fi
 
 mine() { [ "$RINGLET_DEV" = /dev/ringlet ] && "$RINGLET" ps | grep -q " $pid "; }

@@ -12,19 +12,12 @@
 KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
 INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
 
-if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ]; then
-	skip "Debian's kernel without MSI-X" "no $KERNEL or $INITRD"
-	finish
-	exit
-fi
-modprobe tun 2> /dev/null
+need_guest "Debian's kernel without MSI-X" "$KERNEL" "$INITRD"
 net=
-if [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }; then
-	net=rlintx0
-fi
+have_tun && net=rlintx0
 
 models=user
-"$RINGLET" info --device "$RINGLET_DEV" | grep -q 'data planes .*disk' && models='user kernel'
+module_serves disk && models='user kernel'
 
 dd if=/dev/urandom of="$dir/data" bs=64k count=40 2> /dev/null
 sum=$(md5sum < "$dir/data" | cut -d' ' -f1)

@@ -14,15 +14,9 @@ KERNEL=${KERNEL:-${GUEST_DIR:-/guest}/vmlinux}
 INITRD=${INITRD:-${GUEST_DIR:-/guest}/initrd}
 DISK=${DISK:-${GUEST_DIR:-/guest}/disk.img}	# with iperf3
 
-if ! [ -r "$KERNEL" ] || ! [ -r "$INITRD" ] || ! [ -r "$DISK" ]; then
-	skip "guests with networks" "no $KERNEL, $INITRD or $DISK"
-	finish
-	exit
-fi
-modprobe tun 2> /dev/null
+need_guest "guests with networks" "$KERNEL" "$INITRD" "$DISK"
 modprobe bridge 2> /dev/null
-if ! [ -e /dev/net/tun ] && ! { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; } ||
-   ! ip link add rltestbr type bridge 2> /dev/null; then
+if ! have_tun || ! ip link add rltestbr type bridge 2> /dev/null; then
 	skip "guests with networks" "no right to make interfaces, or no tun and bridge"
 	finish
 	exit
@@ -56,7 +50,7 @@ ip link set rltestbr down
 ip link del rltestbr
 
 model=user
-"$RINGLET" info --device "$RINGLET_DEV" | grep -q 'data planes .*network' && model=kernel
+module_serves network && model=kernel
 
 mkdir "$dir/www"
 dd if=/dev/urandom of="$dir/www/data" bs=64k count=40 2> /dev/null

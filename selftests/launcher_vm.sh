@@ -94,10 +94,8 @@ await 1 '^R' && ended 0
 result $? "as many devices as there may be"
 
 # A signal leaves no interface behind either.
-modprobe tun 2> /dev/null
 modprobe bridge 2> /dev/null
-{ [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }; } 2> /dev/null
-if ip link add rlvmbr type bridge 2> /dev/null; then
+if have_tun && ip link add rlvmbr type bridge 2> /dev/null; then
 	ip link del rlvmbr
 	for signal in INT:130 TERM:143 HUP:129; do
 		start --kernel "$dir/halt" --net tap=rlvm0,queues=2 --net bridge=rlvmbr \

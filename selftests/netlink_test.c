@@ -110,6 +110,15 @@ static int create_vm(int dev, struct nl *events, u32 *id)
 	return fd;
 }
 
+/* The next event is that of a new VM: its id. */
+static u32 created_id(struct nl *events)
+{
+	int cmd = next_event(events);
+
+	CHECK(NULL, cmd == RINGLET_CMD_VM_CREATED_NTF, "event %d", cmd);
+	return event_u32(events, RINGLET_A_VM_ID);
+}
+
 FIXTURE(netlink) {
 	struct nl *nl, *events;
 	int dev;
@@ -153,8 +162,7 @@ TEST_F(netlink, what_a_vm_says)
 	FOR_RINGLET();
 	vm = vm_puppet(2, VM_IRQCHIP);
 	vm_add_mem(vm, 9, GPA, MEMORY, 0);
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	l.want = event_u32(self->events, RINGLET_A_VM_ID);
+	l.want = created_id(self->events);
 	ASSERT_EQ(0, vms(self->nl, &l));
 	h = l.last;
 	ASSERT_NE(NULL, h);
@@ -206,8 +214,7 @@ TEST_F(netlink, what_a_vcpu_says)
 
 	FOR_RINGLET();
 	vm = vm_puppet(2, VM_IRQCHIP);
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	id = event_u32(self->events, RINGLET_A_VM_ID);
+	id = created_id(self->events);
 	before = vcpu_msg(self->nl, id, 1);
 	for (int i = 0; i < 10; i++)
 		puppet_do(vm->vcpus[1], PUPPET_CPUID, 0, 0, 0);
@@ -364,8 +371,7 @@ TEST_F(netlink, a_vcpu_stops)
 
 	FOR_RINGLET();
 	vm = VM_BLOB(triple_fault, 0);
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	id = event_u32(self->events, RINGLET_A_VM_ID);
+	id = created_id(self->events);
 	EXPECT_EQ(-EAGAIN, next_event(self->events));
 	expect_exit(vm->vcpus[0], KVM_EXIT_SHUTDOWN);
 	ASSERT_EQ(RINGLET_CMD_VCPU_STOPPED_NTF, next_event(self->events));
@@ -454,8 +460,7 @@ TEST_F(netlink, devices)
 	FOR_RINGLET();
 	ASSERT_EQ(0, ftruncate(disk, 1 << 20));
 	vm = vdev_vm();
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	id = event_u32(self->events, RINGLET_A_VM_ID);
+	id = created_id(self->events);
 	EXPECT_EQ(0, parts(self->nl, RINGLET_CMD_DEVICE_GET, id, &l));
 	EXPECT_EQ(0, l.nr);
 	others[0] = vdev_blk(vm, disk, 0, 1);
@@ -535,8 +540,7 @@ TEST_F(netlink, a_device_breaks)
 	FOR_RINGLET();
 	ASSERT_EQ(0, ftruncate(disk, 1 << 20));
 	vm = vdev_vm();
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	id = event_u32(self->events, RINGLET_A_VM_ID);
+	id = created_id(self->events);
 	vdev_init(&d, vm, vdev_blk(vm, disk, 0, 2), 2, 64, 0);
 	for (int i = 0; i < 2; i++) {
 		vdev_start(&d);
@@ -838,8 +842,7 @@ TEST_F(netlink, a_vm_that_hangs)
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &reg))
 		SKIP(return, "no userfaultfd");
 	vm = vm_new(0);
-	ASSERT_EQ(RINGLET_CMD_VM_CREATED_NTF, next_event(self->events));
-	id = event_u32(self->events, RINGLET_A_VM_ID);
+	id = created_id(self->events);
 	vm_add_mem(vm, 0, 0, MEMORY, KVM_MEM_LOG_DIRTY_PAGES);
 	/* one has the slots' lock and waits for a page; the next has the VM's and waits for that */
 	reader = (struct stuck){ .fd = vm->fd, .cmd = KVM_GET_DIRTY_LOG, .arg = &log };

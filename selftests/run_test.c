@@ -491,6 +491,28 @@ static void *compete(void *arg)
 	return NULL;
 }
 
+/* A signal that is blocked but for KVM_RUN, and sent while the guest spins: it ends the run and stays. */
+static void ten_runs_end_by_signal(struct vcpu *v)
+{
+	struct timespec now = {};
+	sigset_t blocked, none;
+	pthread_t other;
+
+	sigemptyset(&none);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	CHECK(v, !set_sigmask(v, 8, &none), "KVM_SET_SIGNAL_MASK");
+	expect_sync(v, 1);
+	v->thread = pthread_self();
+	for (int i = 0; i < 10; i++) {
+		CHECK(v, !pthread_create(&other, NULL, compete, v), "pthread_create");
+		CHECK(v, vcpu_try_run(v) == -EINTR, "run %d", i);
+		CHECK(v, sigtimedwait(&blocked, NULL, &now) == SIGUSR1, "signal %d", i);
+		pthread_join(other, NULL);
+	}
+}
+
 /*
  * Work that waits for the thread on its way to user space (a preempted one has
  * some: rseq) is done there and back, whatever the signal mask was meanwhile.
@@ -499,10 +521,7 @@ TEST(signal_mask_and_preemption)
 {
 	struct vm *vm = vm_long(1, guest_spin, 0);
 	struct vcpu *v = vm->vcpus[0];
-	struct timespec now = {};
-	sigset_t blocked, none;
 	cpu_set_t cpus, first;
-	pthread_t other;
 
 	ASSERT_EQ(0, sched_getaffinity(0, sizeof(cpus), &cpus));
 	CPU_ZERO(&first);
@@ -510,20 +529,8 @@ TEST(signal_mask_and_preemption)
 		if (CPU_ISSET(cpu, &cpus))
 			CPU_SET(cpu, &first);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first), &first));
-	sigemptyset(&none);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGUSR1);
 	catch_signal(SIGUSR1);
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	ASSERT_EQ(0, set_sigmask(v, 8, &none));
-	expect_sync(v, 1);
-	v->thread = pthread_self();
-	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, pthread_create(&other, NULL, compete, v));
-		ASSERT_EQ(-EINTR, vcpu_try_run(v));
-		ASSERT_EQ(SIGUSR1, sigtimedwait(&blocked, NULL, &now));
-		pthread_join(other, NULL);
-	}
+	ten_runs_end_by_signal(v);
 	ASSERT_EQ(0, signals);
 }
 
@@ -532,28 +539,14 @@ TEST(signal_mask_and_a_fatal_signal)
 {
 	struct vm *vm = vm_long(1, guest_spin, 0);
 	struct vcpu *v = vm->vcpus[0];
-	struct timespec now = {};
-	sigset_t blocked, none;
-	pthread_t other;
+	sigset_t now;
 
-	sigemptyset(&none);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGUSR1);
 	signal(SIGUSR1, SIG_DFL);
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	ASSERT_EQ(0, set_sigmask(v, 8, &none));
-	expect_sync(v, 1);
-	v->thread = pthread_self();
-	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, pthread_create(&other, NULL, compete, v));
-		ASSERT_EQ(-EINTR, vcpu_try_run(v));
-		ASSERT_EQ(SIGUSR1, sigtimedwait(&blocked, NULL, &now));
-		pthread_join(other, NULL);
-	}
+	ten_runs_end_by_signal(v);
 	/* The thread's own mask is what it was. */
-	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, NULL, &none));
-	ASSERT_EQ(1, sigismember(&none, SIGUSR1));
-	ASSERT_EQ(0, sigismember(&none, SIGALRM));
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, NULL, &now));
+	ASSERT_EQ(1, sigismember(&now, SIGUSR1));
+	ASSERT_EQ(0, sigismember(&now, SIGALRM));
 }
 
 static u64 irqs;

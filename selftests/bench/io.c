@@ -203,9 +203,8 @@ struct order {
 };
 
 /* Whoever sends first is the one to serve, for ever. */
-static void packet_server(int port)
+static void packet_server(int fd, bool takes)
 {
-	int fd = make_socket(SOCK_DGRAM, NULL, port);
 	struct sockaddr_in peer;
 	socklen_t len = sizeof(peer);
 	struct order order;
@@ -214,7 +213,7 @@ static void packet_server(int port)
 	connect(fd, (struct sockaddr *)&peer, len);
 	for (;;) {
 		hear(fd, &order, sizeof(order));
-		if (port == SINK_PORT)
+		if (takes)
 			take_packets(fd, order.packets);
 		else
 			send_packets(fd, order.packets, order.size);
@@ -238,13 +237,11 @@ static void take_stream(int fd, size_t bytes)
 	}
 }
 
-static void stream_server(void)
+static void stream_server(int listening)
 {
-	int listening = make_socket(SOCK_STREAM, NULL, STREAM_PORT), fd;
+	int fd = accept(listening, NULL, NULL);
 	struct order order;
 
-	listen(listening, 1);
-	fd = accept(listening, NULL, NULL);
 	while (recv(fd, &order, sizeof(order), MSG_WAITALL) == sizeof(order)) {
 		if (order.size) {
 			send_stream(fd, order.packets);
@@ -256,21 +253,27 @@ static void stream_server(void)
 	exit(0);
 }
 
+/* They listen when this returns. */
 static void start_servers(void)
 {
-	int i;
+	static const int ports[] = { SINK_PORT, SOURCE_PORT, STREAM_PORT };
+	int i, fd;
+	pid_t pid;
 
 	for (i = 0; i < 3; i++) {
-		pid_t pid = fork();
-
+		fd = make_socket(i < 2 ? SOCK_DGRAM : SOCK_STREAM, NULL, ports[i]);
+		if (i == 2 && listen(fd, 1))
+			err(1, "listen");
+		pid = fork();
 		if (pid < 0)
 			err(1, "fork");
-		if (pid)
-			continue;
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (i == 2)
-			stream_server();
-		packet_server(i ? SOURCE_PORT : SINK_PORT);
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (i == 2)
+				stream_server(fd);
+			packet_server(fd, i == 0);
+		}
+		close(fd);
 	}
 }
 
@@ -494,7 +497,6 @@ static int run_host(char **argv)
 	server = "127.0.0.1";
 	disk = *argv++;
 	start_servers();
-	usleep(100000);			/* until they listen */
 	if (pipe(out))
 		err(1, "pipe");
 	pid = fork();

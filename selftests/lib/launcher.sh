@@ -62,6 +62,29 @@ start()
 	exec 3> "$dir/in"
 }
 
+# need_guest TITLE FILE...: the rest is about guests with these; none, nothing to test
+need_guest()
+{
+	title=$1
+	shift
+	for file; do
+		[ -r "$file" ] && continue
+		skip "$title" "no $file"
+		finish
+		exit
+	done
+}
+
+# Is there a way to make taps?
+have_tun()
+{
+	modprobe tun 2> /dev/null
+	[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; } 2> /dev/null
+}
+
+# module_serves disk|network: is there a data plane for it?
+module_serves() { "$RINGLET" info --device "$RINGLET_DEV" | grep -q "data planes .*$1"; }
+
 now() { cut -d. -f1 /proc/uptime; }
 
 # await LINES PATTERN [SECONDS]: until the output has so many of them
