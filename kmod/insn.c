@@ -570,7 +570,7 @@ int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 	if (!in)
 		return -ENOMEM;
 	in->nr_reads = 0;
-	in->hint = false;
+	in->hint = in->no_memory = false;
 	in->pos = 0;
 	in->e.fetched = 0;
 	load_context(vcpu, &in->e);
@@ -587,7 +587,8 @@ int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 	case RL_EMUL_RETRY:
 		return RL_RESUME;
 	default:
-		return -EFAULT;
+		/* Nothing that exits: another vCPU has put another instruction there. */
+		return in->no_memory ? -EFAULT : RL_RESUME;
 	}
 }
 

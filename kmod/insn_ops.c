@@ -248,7 +248,7 @@ static enum rl_emul_result op_cmpxchg(struct rl_emul *e, u64 linear, const void 
 	memcpy(&val, new, len);
 	ret = rl_guest_cmpxchg(vcpu->vm, gpa, &expect, val, len);
 	if (ret < 0)
-		return RL_EMUL_UNHANDLED;
+		return ram_result(to_insn(e), ret);
 	*ok = !ret;
 	return RL_EMUL_OK;
 }

@@ -161,6 +161,45 @@ TEST_F(fault, page_faults)
 	EXPECT_EQ(7, puppet_read(v, addr));
 }
 
+#define OTHER_FRAME	0x80000000ull
+
+/* The page's entry changes under a CPU that goes by what it has cached of it. */
+static u64 guest_call_stale(u64 entry)
+{
+	u64 *pte = (u64 *)(PT_GPA + 0x1000) + (NOT_PRESENT >> 30), old = *pte;
+
+	asm volatile("call *%0" : : "r"(NOT_PRESENT + 0x10) : "memory");
+	WRITE_ONCE(*pte, entry);
+	asm volatile("call *%%rdi" : : "D"(NOT_PRESENT), "a"(0), "c"(0) : "rbx", "rdx", "memory");
+	WRITE_ONCE(*pte, old);
+	guest_invlpg(NOT_PRESENT);
+	return 1;
+}
+
+/*
+ * CPUID exits, and the module finds something else there, as if another vCPU had
+ * written over it. Whatever the CPU makes of it then, the VM goes on.
+ */
+TEST_F(fault, instruction_replaced)
+{
+	static const u8 others[][3] = {
+		{ 0xeb, 0x00, 0xc3 },		/* jmp to the next */
+		{ 0x66, 0x90, 0xc3 },		/* nop */
+		{ 0x8d, 0x01, 0xc3 },		/* lea */
+		{ 0x0f, 0xa2, 0xc3 },
+	};
+	u64 entry = *pte_of(self->vm, NOT_PRESENT) ^ NOT_PRESENT ^ OTHER_FRAME;
+
+	vm_add_mem(self->vm, 2, NOT_PRESENT, 0x1000, 0);
+	vm_add_mem(self->vm, 3, OTHER_FRAME, 0x1000, 0);
+	memcpy(vm_hva(self->vm, NOT_PRESENT), "\x0f\xa2\xc3", 3);
+	*(u8 *)vm_hva(self->vm, NOT_PRESENT + 0x10) = 0xc3;
+	for (int i = 0; i < 4; i++) {
+		memcpy(vm_hva(self->vm, OTHER_FRAME), others[i], 3);
+		EXPECT_EQ(1, puppet_call(self->v, guest_call_stale, entry));
+	}
+}
+
 static u64 seen_error, seen_rip;
 
 static void guest_fetch_fault(struct guest_regs *regs)

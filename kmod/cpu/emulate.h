@@ -85,8 +85,8 @@ struct rl_emul_ops {
 				     unsigned int len, unsigned int access);
 	/*
 	 * The second half of a locked read-modify-write, after a read with RL_EMUL_WRITE: if memory
-	 * still holds @old, store @new, atomically for 1, 2, 4, 8 or 16 aligned bytes. *@ok: it was
-	 * stored. What is not memory (MMIO) takes a plain write.
+	 * still holds @old, store @new, atomically for 1, 2, 4 or 8 aligned bytes. *@ok: it was
+	 * stored. Others, and what is not memory (MMIO), take a plain write.
 	 */
 	enum rl_emul_result (*cmpxchg)(struct rl_emul *e, u64 linear, const void *old,
 				       const void *new, unsigned int len, bool *ok);

@@ -465,7 +465,8 @@ static enum rl_emul_result decode_bytes(struct rl_emul *e)
  * rl_emul_run() goes on with. Whether the instruction is legal is rl_emul_run()'s concern.
  *
  * Return: RL_EMUL_OK with @e->insn_len set; RL_EMUL_FAULT: it cannot be fetched or is too long;
- * RL_EMUL_UNHANDLED: nothing that exits; or what the read operation returned.
+ * RL_EMUL_UNHANDLED: nothing that exits, as when the guest has rewritten it meanwhile; or what
+ * the read operation returned.
  */
 enum rl_emul_result rl_emul_decode(struct rl_emul *e)
 {
