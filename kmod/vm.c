@@ -319,8 +319,10 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_SPLIT_IRQCHIP:
 		return rl_split_irqchip(vm, val);
 	case KVM_CAP_X86_DISABLE_EXITS:
-		if (vm->nr_vcpus)
+		/* Others than those that are offered are taken, and do nothing. */
+		if (vm->nr_vcpus || val & ~KVM_X86_DISABLE_VALID_EXITS)
 			return -EINVAL;
+		val = (val & rl_check_extension(vm, cap->cap)) | vm->disabled_exits;
 		break;
 	case KVM_CAP_X2APIC_API:
 		val |= vm->x2apic_api;		/* never off again */
@@ -422,7 +424,7 @@ static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 	X(KVM_REGISTER_COALESCED_MMIO, IN, rl_coalesced_add(vm, data))			\
 	X(KVM_UNREGISTER_COALESCED_MMIO, IN, rl_coalesced_del(vm, data))		\
 	X(KVM_GET_STATS_FD, RAW, rl_vm_stats_fd(vm))					\
-	X(KVM_SET_TSS_ADDR, RAW, arg > UINT_MAX - 3 * PAGE_SIZE ? -EINVAL : 0)		\
+	X(KVM_SET_TSS_ADDR, RAW, arg > (u32)(-3 * PAGE_SIZE) ? -EINVAL : 0)		\
 	X(KVM_SET_IDENTITY_MAP_ADDR, IN, vm->nr_vcpus ? -EINVAL : 0)			\
 	X(KVM_SET_BOOT_CPU_ID, RAW, LOCKED(vm, vm_set_boot_cpu(vm, arg)))		\
 	X(KVM_CREATE_IRQCHIP, RAW, LOCKED(vm, rl_create_irqchip(vm)))			\
@@ -435,7 +437,7 @@ static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 	X(KVM_SET_PIT, IN, rl_pit_state(vm, data, NULL, true))				\
 	X(KVM_GET_PIT2, OUT, vm_pit2(vm, data, false))					\
 	X(KVM_SET_PIT2, IN, vm_pit2(vm, data, true))					\
-	X(KVM_REINJECT_CONTROL, RAW, vm_reinject_control(vm, user))			\
+	X(KVM_REINJECT_CONTROL, RAW, LOCKED(vm, vm_reinject_control(vm, user)))		\
 	X(KVM_SET_GSI_ROUTING, IN,							\
 	  vm_set_routing(vm, data, user + sizeof(struct kvm_irq_routing)))		\
 	X(KVM_IRQ_LINE, IN, rl_irq_line(vm, data))					\

@@ -188,6 +188,8 @@ TEST_F(abi, addresses_set_before_vcpus)
 	struct vm *fresh = vm_new(0);
 
 	EXPECT_EQ(0, kvm_try(fresh->fd, KVM_SET_TSS_ADDR, 0xfeffd000));
+	EXPECT_EQ(0, kvm_try(fresh->fd, KVM_SET_TSS_ADDR, 0xffffd000));
+	EXPECT_EQ(-EINVAL, kvm_try(fresh->fd, KVM_SET_TSS_ADDR, 0xffffd001));
 	EXPECT_EQ(-EINVAL, kvm_try(fresh->fd, KVM_SET_TSS_ADDR, 0xfffff000));
 	EXPECT_EQ(0, kvm_try(fresh->fd, KVM_SET_IDENTITY_MAP_ADDR, &addr));
 	EXPECT_EQ(-EFAULT, kvm_try(fresh->fd, KVM_SET_IDENTITY_MAP_ADDR, 8));

@@ -160,6 +160,9 @@ TEST_F(caps, disable_exits)
 	EXPECT_EQ(-EINVAL, enable_cap(fresh->fd, KVM_CAP_X86_DISABLE_EXITS, 1u << 31));
 	EXPECT_EQ(0, enable_cap(fresh->fd, KVM_CAP_X86_DISABLE_EXITS,
 				modes & KVM_X86_DISABLE_EXITS_PAUSE));
+	/* known ones are taken, offered or not */
+	EXPECT_EQ(0, enable_cap(fresh->fd, KVM_CAP_X86_DISABLE_EXITS,
+				KVM_X86_DISABLE_VALID_EXITS & ~KVM_X86_DISABLE_EXITS_HLT));
 }
 
 TEST(x2apic_api)
@@ -292,6 +295,12 @@ TEST(pit_without_irqchip)
 	EXPECT_EQ(3, st.channels[2].mode);
 	EXPECT_EQ(0, kvm_try(vm->fd, KVM_GET_PIT2, &st2));
 	EXPECT_EQ(0x1234, st2.channels[2].count);
+	/* the old call knows no flags and leaves them alone */
+	st2.flags = KVM_PIT_FLAGS_HPET_LEGACY;
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_PIT2, &st2));
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_SET_PIT, &st));
+	EXPECT_EQ(0, kvm_try(vm->fd, KVM_GET_PIT2, &st2));
+	EXPECT_EQ(KVM_PIT_FLAGS_HPET_LEGACY, st2.flags & KVM_PIT_FLAGS_HPET_LEGACY);
 	EXPECT_EQ(-EFAULT, kvm_try(vm->fd, KVM_SET_PIT, 8));
 	vm_free(vm);
 }

@@ -208,10 +208,8 @@ void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
 /* It counts host ticks, and stops when the guest takes the CPU to sleep. */
 static bool can_use_cpu(const struct rl_vcpu *vcpu)
 {
-	const u32 sleeps = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_MWAIT;
-
 	return rl_caps.deadline_timer && vcpu->tsc_ratio == 1ull << rl_caps.tsc_frac_bits &&
-	       !(vcpu->vm->disabled_exits & sleeps);
+	       !(vcpu->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT);
 }
 
 /*

@@ -345,7 +345,7 @@ static const struct rl_bus_dev_ops pit_ops = {
  * rl_pit_state() - KVM_GET_PIT2 and KVM_SET_PIT2
  * @vm: the VM
  * @ch: state of the channels; those that are set start from their initial counts
- * @pit_flags: KVM_PIT_FLAGS_*, or NULL for none
+ * @pit_flags: KVM_PIT_FLAGS_*, or NULL to leave them alone
  * @set: from there rather than to there
  *
  * Return: 0, -ENXIO without it.
@@ -362,7 +362,8 @@ int rl_pit_state(struct rl_vm *vm, struct kvm_pit_channel_state *ch, u32 *pit_fl
 	spin_lock_irqsave(&pit->lock, flags);
 	if (set) {
 		memcpy(pit->ch, ch, sizeof(pit->ch));
-		pit->flags = pit_flags ? *pit_flags & known : 0;
+		if (pit_flags)
+			pit->flags = *pit_flags & known;
 		for (i = 0; i < 3; i++)
 			pit_load(pit, i, min_t(u32, pit->ch[i].count, 0x10000));
 	} else {

@@ -307,23 +307,6 @@ static int slot_get_bitmap(struct rl_vm *vm, const struct rl_memslot *old, struc
 	return 0;
 }
 
-/* Replace @old by @new; a NULL @old creates, a NULL @new deletes. */
-static int slots_replace(struct rl_vm *vm, struct rl_memslot *old, struct rl_memslot *new)
-{
-	struct rl_memslots *slots = slots_with(vm, old, new);
-	int r = 0;
-
-	if (IS_ERR(slots))
-		return PTR_ERR(slots);
-	if (new)
-		r = slot_get_bitmap(vm, old, new);
-	if (r)
-		kvfree(slots);
-	else
-		slots_publish(vm, slots, old, new);
-	return r;
-}
-
 /* The highest frame that the second stage can map, plus one. */
 static gfn_t slots_max_gfn(struct rl_vm *vm)
 {
@@ -333,6 +316,24 @@ static gfn_t slots_max_gfn(struct rl_vm *vm)
 	if (boot_cpu_data.extended_cpuid_level >= 0x80000008)
 		bits = cpuid_eax(0x80000008) & 0xff;
 	return min(1ULL << (bits - PAGE_SHIFT), rl_level_pages(vm->mmu.levels + 1));
+}
+
+/* Replace @old by @new; a NULL @old creates, a NULL @new deletes. */
+static int slots_replace(struct rl_vm *vm, struct rl_memslot *old, struct rl_memslot *new)
+{
+	struct rl_memslots *slots = slots_with(vm, old, new);
+	int r = 0;
+
+	if (IS_ERR(slots))
+		return PTR_ERR(slots);
+	/* Only now: KVM looks for an overlap first. */
+	if (new)
+		r = slot_end(new) > slots_max_gfn(vm) ? -EINVAL : slot_get_bitmap(vm, old, new);
+	if (r)
+		kvfree(slots);
+	else
+		slots_publish(vm, slots, old, new);
+	return r;
 }
 
 /* All that can be judged without looking at the other slots. */
@@ -380,9 +381,6 @@ static int region_set(struct rl_vm *vm, const struct kvm_userspace_memory_region
 		goto out;
 	r = 0;
 	if (old && old->base_gfn == new->base_gfn && old->flags == new->flags)
-		goto out;
-	r = -EINVAL;
-	if (slot_end(new) > slots_max_gfn(vm))
 		goto out;
 	r = slots_replace(vm, old, new);
 	if (!r)
