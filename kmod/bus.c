@@ -218,7 +218,7 @@ int rl_bus_add(struct rl_vm *vm, int bus_nr, gpa_t addr, u32 len, struct rl_bus_
 	return 0;
 }
 
-void rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev)
+int rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev)
 {
 	bool found = false;
 	int i, n;
@@ -234,8 +234,10 @@ void rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev)
 			found = true;
 		}
 	}
-	if (found)
-		synchronize_srcu_expedited(&vm->srcu);
+	if (!found)
+		return -ENOENT;
+	synchronize_srcu_expedited(&vm->srcu);
+	return 0;
 }
 
 int rl_bus_init(struct rl_vm *vm)
@@ -339,7 +341,6 @@ static int bell_add(struct rl_vm *vm, struct rl_doorbell *p, const struct rl_bus
 	mutex_lock(&vm->slots_lock);
 	if (!bell_find(vm, p, bell_overlap))
 		r = rl_bus_add(vm, p->bus, p->addr, p->len, &p->dev);
-	p->bound = !r;
 	mutex_unlock(&vm->slots_lock);
 	return r;
 }
@@ -365,15 +366,12 @@ int rl_doorbell_add(struct rl_vm *vm, struct rl_doorbell *p)
  */
 int rl_doorbell_del(struct rl_vm *vm, struct rl_doorbell *p)
 {
-	bool bound;
+	int r;
 
 	mutex_lock(&vm->slots_lock);
-	bound = p->bound;
-	if (bound)
-		rl_bus_del(vm, &p->dev);
-	p->bound = false;
+	r = rl_bus_del(vm, &p->dev);
 	mutex_unlock(&vm->slots_lock);
-	return bound ? 0 : -ENOENT;
+	return r;
 }
 
 /*

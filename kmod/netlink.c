@@ -63,7 +63,9 @@ struct msg {
 	u8 cmd;
 	struct rl_vcpu *vcpu;		/* of an event */
 	u32 reason, suberror;
-	struct rl_vdev *dev;		/* likewise */
+	struct rl_vdev *dev;		/* likewise, with the queue and the error */
+	u32 queue;
+	int error;
 };
 
 /* The sender of a request, as far as the socket's opener was the same. */
@@ -230,10 +232,9 @@ static int put_stopped(struct msg *m, struct rl_vm *vm, unsigned long *at)
 	return msg_end(m, head, err);
 }
 
-static int put_one_vdev(struct msg *m, const struct rl_vdev *dev)
+static int put_one_vdev(struct msg *m, const struct rl_vdev *dev, u32 state, u32 queue, int error)
 {
 	struct sk_buff *skb = m->skb;
-	u32 state = smp_load_acquire(&dev->state);	/* pairs with vq_broke() */
 	void *head;
 	int err;
 
@@ -250,8 +251,8 @@ static int put_one_vdev(struct msg *m, const struct rl_vdev *dev)
 	if (!err && READ_ONCE(dev->flags) & RINGLET_STATUS_BACKEND_GONE)
 		err = nla_put_flag(skb, RINGLET_A_DEVICE_BACKEND_GONE);
 	if (!err && state == RINGLET_STATE_NEEDS_RESET)
-		err = nla_put_u32(skb, RINGLET_A_DEVICE_BAD_QUEUE, READ_ONCE(dev->bad_queue)) ?:
-		      nla_put_u32(skb, RINGLET_A_DEVICE_ERROR, -READ_ONCE(dev->error));
+		err = nla_put_u32(skb, RINGLET_A_DEVICE_BAD_QUEUE, queue) ?:
+		      nla_put_u32(skb, RINGLET_A_DEVICE_ERROR, -error);
 	return msg_end(m, head, err);
 }
 
@@ -270,12 +271,15 @@ static int put_vdev(struct msg *m, struct rl_vm *vm, unsigned long *at)
 {
 	struct rl_vdev *dev;
 	int r = -ENOENT;
+	u32 state;
 
 	mutex_lock(&vm->vdevs_lock);
 	dev = next_vdev(vm, *at);
 	if (dev) {
 		*at = dev->id;
-		r = put_one_vdev(m, dev);
+		state = smp_load_acquire(&dev->state);	/* pairs with vq_broke() */
+		r = put_one_vdev(m, dev, state, READ_ONCE(dev->bad_queue),
+				 READ_ONCE(dev->error));
 	}
 	mutex_unlock(&vm->vdevs_lock);
 	return r;
@@ -283,7 +287,7 @@ static int put_vdev(struct msg *m, struct rl_vm *vm, unsigned long *at)
 
 static int put_broken(struct msg *m, struct rl_vm *vm, unsigned long *at)
 {
-	return put_one_vdev(m, m->dev);
+	return put_one_vdev(m, m->dev, RINGLET_STATE_NEEDS_RESET, m->queue, m->error);
 }
 
 static int put_one_vq(struct msg *m, const struct rl_vdev *dev, const struct rl_vq *vq)
@@ -381,6 +385,8 @@ static int dump(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn
 
 static int dump_vms(struct sk_buff *skb, struct netlink_callback *cb)
 {
+	if (rl_dump_attrs(cb)[RINGLET_A_VM_ID])
+		return -EINVAL;
 	return dump(skb, cb, RINGLET_CMD_VM_GET, put_vm, 0);
 }
 
@@ -390,8 +396,11 @@ static_assert(RINGLET_A_VCPU_VM_ID == 1 && RINGLET_A_DEVICE_VM_ID == 1 &&
 
 static int dump_parts(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn put)
 {
-	struct nlattr *only = rl_dump_attrs(cb)[RINGLET_A_VCPU_VM_ID];
+	struct nlattr **attrs = rl_dump_attrs(cb), *only = attrs[RINGLET_A_VCPU_VM_ID];
 
+	/* One part is what a request without NLM_F_DUMP asks for; queues have no such. */
+	if (cmd != RINGLET_CMD_QUEUE_GET && attrs[RINGLET_A_VCPU_ID])
+		return -EINVAL;
 	return dump(skb, cb, cmd, put, only ? nla_get_u32(only) : 0);
 }
 
@@ -531,9 +540,15 @@ void rl_netlink_vcpu_stopped(struct rl_vcpu *vcpu, enum ringlet_stop_reason reas
 	event(&m, vcpu->vm, put_stopped);
 }
 
-void rl_netlink_device_broken(struct rl_vdev *dev)
+/* What it is about is told by the caller: a reset may come first. */
+void rl_netlink_device_broken(struct rl_vdev *dev, u32 queue, int error)
 {
-	struct msg m = { .cmd = RINGLET_CMD_DEVICE_BROKEN_NTF, .dev = dev };
+	struct msg m = {
+		.cmd = RINGLET_CMD_DEVICE_BROKEN_NTF,
+		.dev = dev,
+		.queue = queue,
+		.error = error,
+	};
 
 	event(&m, dev->vm, put_broken);
 }

@@ -16,6 +16,6 @@ void rl_netlink_del_vm(struct rl_vm *vm);
 /* KVM_RUN ends with something that goes wrong for good; the vCPU's thread, may sleep. */
 void rl_netlink_vcpu_stopped(struct rl_vcpu *vcpu, enum ringlet_stop_reason reason, u32 suberror);
 /* A guest broke its ring, the device serves no more; may sleep. */
-void rl_netlink_device_broken(struct rl_vdev *dev);
+void rl_netlink_device_broken(struct rl_vdev *dev, u32 queue, int error);
 
 #endif

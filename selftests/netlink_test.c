@@ -345,6 +345,14 @@ TEST_F(netlink, wrong_requests)
 	request_u32(&r, RINGLET_A_QUEUE_VM_ID, id);
 	request_u32(&r, RINGLET_A_QUEUE_DEVICE_ID, 0);
 	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
+	/* dumps that name one */
+	request_init(&r, nl->family, RINGLET_CMD_VM_GET, NLM_F_DUMP);
+	request_u32(&r, RINGLET_A_VM_ID, id);
+	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
+	request_init(&r, nl->family, RINGLET_CMD_VCPU_GET, NLM_F_DUMP);
+	request_u32(&r, RINGLET_A_VCPU_VM_ID, id);
+	request_u32(&r, RINGLET_A_VCPU_ID, 0);
+	EXPECT_EQ(-EINVAL, nl_do(nl, &r, NULL, NULL));
 	/* commands that are messages of the kernel's, or nothing at all */
 	for (u32 cmd = 0; cmd < 256; cmd++) {
 		if (cmd == RINGLET_CMD_VM_GET || cmd == RINGLET_CMD_VCPU_GET ||

@@ -92,7 +92,6 @@ static int vdev_set_doorbell(struct rl_vdev *dev, const struct ringlet_doorbell 
 		if (r && had) {
 			/* As it was. That can fail only for want of memory. */
 			vq->bell = old;
-			vq->bell.bound = false;
 			if (rl_doorbell_add(dev->vm, &vq->bell))
 				r = -ENOMEM;
 		}
@@ -502,11 +501,16 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	r = fd;
 	if (fd < 0)
 		goto err_destroy;
-	file = anon_inode_getfile("ringlet-virtio", &vdev_fops, dev, O_RDWR);
-	r = PTR_ERR_OR_ZERO(file);
-	if (r)
-		goto err_fd;
 	mutex_lock(&vm->vdevs_lock);
+	/* Numbers are not used again: those who list devices go by their order. */
+	file = ERR_PTR(-ENOSPC);
+	if (vm->next_vdev < U32_MAX)
+		file = anon_inode_getfile("ringlet-virtio", &vdev_fops, dev, O_RDWR);
+	r = PTR_ERR_OR_ZERO(file);
+	if (r) {
+		mutex_unlock(&vm->vdevs_lock);
+		goto err_fd;
+	}
 	dev->id = vm->next_vdev++;
 	list_add_tail(&dev->link, &vm->vdevs);
 	mutex_unlock(&vm->vdevs_lock);

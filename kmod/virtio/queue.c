@@ -133,7 +133,7 @@ static void vq_broke(struct rl_vq *vq, int err)
 	pr_debug_ratelimited("virtio device %u of pid %d needs a reset: queue %u, error %d\n",
 			     dev->type, pid_nr(dev->vm->owner.pid), vq->index, err);
 	wake_up_interruptible_poll(&dev->poll, EPOLLIN | EPOLLPRI);
-	rl_netlink_device_broken(dev);
+	rl_netlink_device_broken(dev, vq->index, err);
 }
 
 void rl_vq_interrupt(struct rl_vq *vq)
