@@ -11,7 +11,6 @@
  * The bit is offered for one vector, which nobody but this APIC waits for, and
  * taken back on the next exit: outside of the guest the APIC's registers are true.
  */
-#include <linux/uaccess.h>
 #include <asm/kvm_para.h>
 
 #include "../mm/mm.h"
@@ -48,21 +47,16 @@ int rl_pv_eoi_set_msr(struct rl_vcpu *vcpu, u64 data)
 static int access(struct rl_vcpu *vcpu, u8 *bit, bool write)
 {
 	gpa_t gpa = vcpu->pv_eoi_msr & ~(u64)KVM_MSR_ENABLED;
-	int idx = srcu_read_lock(&vcpu->vm->srcu), r = -EFAULT;
-	const struct rl_memslot *slot;
-	bool atomic = irqs_disabled();
-	u8 __user *user;
+	struct rl_vm *vm = vcpu->vm;
+	int idx, r;
 
-	user = rl_guest_map(vcpu->vm, gpa, 1, write, &slot);
-	if (atomic)
-		pagefault_disable();
-	if (user)
-		r = write ? __put_user(*bit, user) : __get_user(*bit, user);
-	if (atomic)
-		pagefault_enable();
-	if (!r && write)
-		rl_slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
-	srcu_read_unlock(&vcpu->vm->srcu, idx);
+	idx = srcu_read_lock(&vm->srcu);
+	if (irqs_disabled())
+		r = write ? rl_guest_write_atomic(vm, gpa, bit, 1) :
+			    rl_guest_read_atomic(vm, gpa, bit, 1);
+	else
+		r = write ? rl_guest_write(vm, gpa, bit, 1) : rl_guest_read(vm, gpa, bit, 1);
+	srcu_read_unlock(&vm->srcu, idx);
 	return r;
 }
 

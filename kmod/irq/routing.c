@@ -110,11 +110,12 @@ void rl_users_eoi_vectors(struct rl_vm *vm, unsigned long *vectors)
 {
 	int idx = srcu_read_lock(&vm->srcu);
 	const struct rl_routing *rt = srcu_dereference(vm->irq.routing, &vm->srcu);
-	u32 i, nr = rt ? rt->nr : 0;
+	u32 i, gsi, gsis = rt ? min(rt->nr_gsis, vm->irq.user_pins) : 0;
 
-	for (i = 0; i < nr; i++)
-		if (rt->route[i].gsi < vm->irq.user_pins && rt->route[i].data & BIT(15))
-			__set_bit((u8)rt->route[i].data, vectors);
+	for (gsi = 0; gsi < gsis; gsi++)
+		for (i = rt->first[gsi]; i; i = rt->route[i - 1].next)
+			if (rt->route[i - 1].data & BIT(15))
+				__set_bit((u8)rt->route[i - 1].data, vectors);
 	srcu_read_unlock(&vm->srcu, idx);
 }
 

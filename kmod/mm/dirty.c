@@ -60,14 +60,20 @@ static void clear_words(struct rl_vm *vm, struct rl_memslot *slot, u64 first,
 {
 	atomic_long_t *word = (atomic_long_t *)slot->dirty_bitmap + first;
 	gfn_t gfn = slot->base_gfn + first * BITS_PER_LONG;
+	unsigned long mask;
 	bool flush = false;
 	u64 i;
 
 	spin_lock(&vm->mmu.lock);
 	for (i = 0; i < n; i++, gfn += BITS_PER_LONG) {
-		if (clear[i])
-			flush |= rl_tdp_catch_masked(vm, gfn, clear[i] &
-						     atomic_long_fetch_andnot(clear[i], &word[i]));
+		mask = clear[i] ? clear[i] & atomic_long_fetch_andnot(clear[i], &word[i]) : 0;
+		flush |= rl_tdp_catch_masked(vm, gfn, mask);
+		/*
+		 * Where the CPU lists what it makes dirty it may still hold a
+		 * page as dirty that the table does not, and would not list it:
+		 * an entry computed from an older one took the bit away.
+		 */
+		flush |= mask && rl_tdp_caps.dirty_log;
 		cond_resched_lock(&vm->mmu.lock);
 	}
 	if (flush)

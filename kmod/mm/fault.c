@@ -81,10 +81,6 @@ static int fault_find_page(struct rl_vm *vm, struct rl_fault *f)
 		send_sig_mceerr(BUS_MCEERR_AR, (void __user *)f->hva, PAGE_SHIFT, current);
 		return RL_MMU_RETRY;
 	}
-	/* Device memory that user space itself may only read. */
-	if (r == -EFAULT && write && rl_host_walk(vm->mm, f->hva, false, &f->host) &&
-	    !f->host.has_page && !is_zero_pfn(f->host.pfn))
-		return RL_MMU_MMIO;
 	return r;
 }
 
