@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The one place where ioctl arguments are copied in and out.
+ * The one place where ioctl arguments of a fixed size are copied in and out.
  *
  * Owns:    nothing.
  * Locks:   none; a row's function takes what it needs.

@@ -39,7 +39,7 @@ enum rl_request {
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
 	RL_REQ_IOAPIC_EOI,	/* tell user space's I/O APIC: vcpu->eoi_vector */
 	RL_REQ_TPR_ACCESS,	/* tell user space: vcpu->tpr_access */
-	RL_REQ_INTERCEPTS,	/* the MSR filter changed */
+	RL_REQ_INTERCEPTS,	/* what has to exit changed: MSRs, EOIs, writes to be logged */
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 	RL_REQ_DOORBELL,	/* serve vcpu->doorbell */
 	RL_REQ_PV_EOI,		/* vcpu->pv_eoi_set has to be looked at where one may sleep */

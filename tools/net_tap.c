@@ -251,8 +251,10 @@ static void open_bridge(struct nl_sock *sk, struct net_config *config)
 	for (unsigned int i = 0; i < config->queues; i++)
 		config->fd[i] = open_queue(i ? name : TAP_NAMES, name, config->queues > 1, false);
 	start_cleaner(config->bridge, name);
-	if (!bridge)
-		bridge = need_link(sk, config->bridge);
+	/* The child may have made it, or made it again. */
+	if (bridge)
+		rtnl_link_put(bridge);
+	bridge = need_link(sk, config->bridge);
 	set_up(sk, bridge, config->bridge);
 	tap = need_link(sk, name);
 	err = rtnl_link_enslave(sk, bridge, tap);

@@ -132,7 +132,8 @@ static bool unxz_code(const uint8_t *in, size_t len, const lzma_filter *filters,
  * unxz() - Unpack a stream
  * @out:  receives @size bytes; anything when it fails
  *
- * Return: whether it was a stream of this size, and whole.
+ * Return: whether it was a stream of this size, its check correct. What comes behind the data
+ * may go unread.
  */
 bool unxz(const uint8_t *in, size_t len, uint8_t *out, size_t size)
 {
@@ -143,8 +144,7 @@ bool unxz(const uint8_t *in, size_t len, uint8_t *out, size_t size)
 
 	if (read_headers(in, len, filters, &at)) {
 		done = unxz_code(in, len, filters, at, out, size);
-		for (unsigned int i = 0; filters[i].id != LZMA_VLI_UNKNOWN; i++)
-			free(filters[i].options);
+		lzma_filters_free(filters, NULL);
 	}
 	if (done)
 		return true;

@@ -144,7 +144,8 @@ void virtio_console_resized(struct virtio_dev *dev)
 	bool told;
 
 	pthread_mutex_lock(&dev->pci.lock);
-	told = virtio_has(dev, VIRTIO_CONSOLE_F_SIZE) && take_size(dev);
+	/* The size is kept for a driver that is not there yet. */
+	told = take_size(dev) && virtio_has(dev, VIRTIO_CONSOLE_F_SIZE);
 	pthread_mutex_unlock(&dev->pci.lock);
 	if (told)
 		virtio_config_changed(dev);

@@ -3,7 +3,7 @@
  * Machine-check banks: memory for what user space wants the guest to see. The
  * host's own machine checks never get here.
  *
- * Owns:    vcpu->mcg_* and vcpu->mce_banks (four MSRs a bank, then CTL2 of each).
+ * Owns:    vcpu->mcg_* and vcpu->mce_banks (four MSRs a bank).
  * Locks:   none; the thread that holds vcpu->mutex.
  * Manuals: SDM Vol 3B, "Machine-Check Architecture"; APM Vol 2, "Machine Check
  *          Architecture".

@@ -44,7 +44,7 @@ struct rl_irq {
 	struct list_head irqfds;	/* [q] live */
 	struct list_head dead_irqfds;	/* [q] waiting for @reap */
 	struct work_struct reap;
-	struct list_head resamplers;	/* [l] RCU list, one a GSI */
+	struct list_head resamplers;	/* [l] RCU list of the resampling irqfds */
 };
 
 static inline bool rl_irqchip_in_kernel(const struct rl_irq *irq)
