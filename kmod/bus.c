@@ -4,8 +4,8 @@
  *
  * Owns:    vm->bus[], every doorbell that is on it, every ioeventfd.
  * Touches: nothing else; a device's own lock is the device's business.
- * Locks:   vm->slots_lock to change a bus, vm->srcu to look one up. Lookups and
- *          ioeventfds run with IRQs on or off.
+ * Locks:   vm->slots_lock to change a bus, vm->srcu to look one up; for bells IRQs
+ *          off are enough (RCU). Lookups and ioeventfds run with IRQs on or off.
  *
  * A published array changes in one way only: a device that is removed is
  * replaced by one that never answers, so that removal cannot fail. The next
@@ -21,6 +21,9 @@
 #include "vcpu.h"
 #include "vm.h"
 
+#define NR_BELLS	16
+#define BELL_SLOT(addr)	((addr) / 4 % NR_BELLS)
+
 struct bus_entry {
 	gpa_t addr;
 	u32 len;		/* 0: any access that starts at addr */
@@ -33,6 +36,7 @@ struct rl_bus {
 	struct rcu_head rcu;
 	int nr;
 	long hint;		/* where the last access landed, racy and harmless */
+	struct rl_doorbell *bells[NR_BELLS];	/* [s] that alone hear an address */
 	struct bus_entry ent[];
 };
 
@@ -134,9 +138,12 @@ int rl_bus_read(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, void *val
 	return bus_access(vcpu, bus_nr, addr, len, val, false);
 }
 
+/* After SRCU's readers, RCU's. */
 static void bus_free_rcu(struct rcu_head *rcu)
 {
-	kfree(container_of(rcu, struct rl_bus, rcu));
+	struct rl_bus *bus = container_of(rcu, struct rl_bus, rcu);
+
+	kfree_rcu(bus, rcu);
 }
 
 static struct rl_bus *bus_alloc(int nr)
@@ -165,11 +172,15 @@ static void bus_append(struct rl_bus *bus, struct bus_entry e)
 	bus->ent[bus->nr++] = e;
 }
 
-/* Set the bits that rl_bus_claimed() has to find for @bus, clear the rest. */
-static void bus_set_claims(struct rl_vm *vm, const struct rl_bus *bus, int bus_nr)
+static int bell_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len,
+		      const void *val);
+
+/* What is found without a search: the bits of rl_bus_claimed(), the bells of rl_bus_ring(). */
+static void bus_set_claims(struct rl_vm *vm, struct rl_bus *bus, int bus_nr)
 {
 	unsigned int step = bus_nr == RL_BUS_PIO ? 1 : PAGE_SIZE;
 	DECLARE_BITMAP(claims, RL_BUS_RESIDUES) = {};
+	struct rl_doorbell *bells[NR_BELLS] = {};
 	int i, n, nr;
 
 	for (i = 0; i < bus->nr; i++) {
@@ -181,10 +192,14 @@ static void bus_set_claims(struct rl_vm *vm, const struct rl_bus *bus, int bus_n
 		nr = DIV_ROUND_UP(min_t(u64, e->len, RL_BUS_RESIDUES * step), step);
 		for (n = 0; n <= nr; n++)
 			__set_bit(rl_bus_residue(bus_nr, e->addr + n * step), claims);
+		if (e->dev->ops->write == bell_write && e->alone && bus_is_at(bus, i, e->addr))
+			bells[BELL_SLOT(e->addr)] = container_of(e->dev, struct rl_doorbell, dev);
 	}
 	/* Whole words, for those who look meanwhile. */
 	for (n = 0; n < ARRAY_SIZE(claims); n++)
 		WRITE_ONCE(vm->bus_claims[bus_nr][n], claims[n]);
+	for (n = 0; n < NR_BELLS; n++)
+		WRITE_ONCE(bus->bells[n], bells[n]);
 }
 
 static const struct rl_bus_dev_ops ioeventfd_ops;
@@ -237,6 +252,7 @@ int rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev)
 	if (!found)
 		return -ENOENT;
 	synchronize_srcu_expedited(&vm->srcu);
+	synchronize_rcu_expedited();
 	return 0;
 }
 
@@ -288,17 +304,32 @@ static u64 bell_data(const void *val, int len)
 	}
 }
 
+static __always_inline bool bell_rings(struct rl_vcpu *vcpu, struct rl_doorbell *p, gpa_t addr,
+				       int len, const void *val)
+{
+	if (addr != p->addr || (p->len && p->len != len))
+		return false;
+	if (!p->wildcard && bell_data(val, len) != p->datamatch)
+		return false;
+	p->ring(vcpu, p);
+	return true;
+}
+
 static int bell_write(struct rl_vcpu *vcpu, struct rl_bus_dev *dev, gpa_t addr, int len,
 		      const void *val)
 {
 	struct rl_doorbell *p = container_of(dev, struct rl_doorbell, dev);
 
-	if (addr != p->addr || (p->len && p->len != len))
-		return -EOPNOTSUPP;
-	if (!p->wildcard && bell_data(val, len) != p->datamatch)
-		return -EOPNOTSUPP;
-	p->ring(vcpu, p);
-	return 0;
+	return bell_rings(vcpu, p, addr, len, val) ? 0 : -EOPNOTSUPP;
+}
+
+/* See bus.h. */
+bool rl_bus_ring(struct rl_vcpu *vcpu, int bus_nr, gpa_t addr, int len, const void *val)
+{
+	struct rl_bus *bus = rcu_dereference_sched(vcpu->vm->bus[bus_nr]);
+	struct rl_doorbell *p = READ_ONCE(bus->bells[BELL_SLOT(addr)]);
+
+	return p && bell_rings(vcpu, p, addr, len, val);
 }
 
 static const struct rl_bus_dev_ops bell_ops = { .write = bell_write };

@@ -41,6 +41,11 @@ struct rl_bus_dev {
  */
 int rl_bus_write(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, const void *val);
 int rl_bus_read(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, void *val);
+/*
+ * IRQs off; vm->srcu is not needed. Rings the bell that has @addr for itself. False: it
+ * is not that simple, or the data does not match; ask rl_bus_write().
+ */
+bool rl_bus_ring(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, const void *val);
 /* @len 0: any length at exactly @addr. vm->slots_lock held. -ENOSPC, -ENOMEM. */
 int rl_bus_add(struct rl_vm *vm, int bus, gpa_t addr, u32 len, struct rl_bus_dev *dev);
 /* All its ranges; waits for readers, the caller frees @dev after. vm->slots_lock held. */

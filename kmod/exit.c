@@ -24,13 +24,7 @@
 #include "vcpu.h"
 #include "vm.h"
 
-/**
- * rl_skip_insn() - Go on behind the instruction that exited
- * @vcpu: the vCPU
- *
- * vcpu->exit.insn_len must be known (rl_insn_length()).
- */
-void rl_skip_insn(struct rl_vcpu *vcpu)
+static __always_inline void skip_insn(struct rl_vcpu *vcpu)
 {
 	unsigned long rip = rl_rip_read(vcpu) + vcpu->exit.insn_len;
 
@@ -42,6 +36,17 @@ void rl_skip_insn(struct rl_vcpu *vcpu)
 		rl_op(set_shadow)(vcpu, 0);
 	if (unlikely(rl_rflags_read(vcpu) & X86_EFLAGS_TF))
 		rl_singlestep_done(vcpu);
+}
+
+/**
+ * rl_skip_insn() - Go on behind the instruction that exited
+ * @vcpu: the vCPU
+ *
+ * vcpu->exit.insn_len must be known (rl_insn_length()).
+ */
+void rl_skip_insn(struct rl_vcpu *vcpu)
+{
+	skip_insn(vcpu);
 }
 
 /**
@@ -139,7 +144,7 @@ static bool fast_msr(struct rl_vcpu *vcpu)
 	/* What is refused is for exit_msr() to look at again. */
 	if (do_msr(vcpu, index))
 		return false;
-	rl_skip_insn(vcpu);
+	skip_insn(vcpu);
 	return true;
 }
 
@@ -170,7 +175,7 @@ static noinline int bus_io_device(struct rl_vcpu *vcpu, u16 port, int size)
 	return r;
 }
 
-static __always_inline int bus_io(struct rl_vcpu *vcpu)
+static __always_inline int bus_io(struct rl_vcpu *vcpu, bool irqs_off)
 {
 	int size = vcpu->exit.io.size;
 	u16 port = vcpu->exit.io.port;
@@ -179,18 +184,21 @@ static __always_inline int bus_io(struct rl_vcpu *vcpu)
 		rl_trace(pio, vcpu, true, port, size, 1, vcpu->regs[RL_RAX]);
 	if (!rl_bus_claimed(vcpu->vm, RL_BUS_PIO, port))
 		return -EOPNOTSUPP;
+	if (irqs_off && !vcpu->exit.io.in &&
+	    rl_bus_ring(vcpu, RL_BUS_PIO, port, size, &vcpu->regs[RL_RAX]))
+		return 0;
 	return bus_io_device(vcpu, port, size);
 }
 
-static bool fast_io(struct rl_vcpu *vcpu)
+static noinline bool fast_io(struct rl_vcpu *vcpu)
 {
 	if (vcpu->exit.io.string || need_length(vcpu, true))
 		return false;
-	if (bus_io(vcpu)) {
+	if (bus_io(vcpu, true)) {
 		vcpu->exit.io.tried = true;
 		return false;
 	}
-	rl_skip_insn(vcpu);
+	skip_insn(vcpu);
 	return true;
 }
 
@@ -214,7 +222,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 		if (need_length(vcpu, true))
 			return false;
 		do_cpuid(vcpu);
-		rl_skip_insn(vcpu);
+		skip_insn(vcpu);
 		return true;
 	}
 	switch (kind) {
@@ -319,7 +327,7 @@ static noinline int io_slow(struct rl_vcpu *vcpu)
 	r = need_length(vcpu, false);
 	if (r)
 		return r;
-	if (!bus_io(vcpu)) {
+	if (!bus_io(vcpu, false)) {
 		rl_skip_insn(vcpu);
 		return RL_RESUME;
 	}

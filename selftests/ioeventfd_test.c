@@ -265,6 +265,49 @@ TEST_F(ioeventfd, eventfd_closed_first)
 	out_exits(v, 1, PORT + 1, 1);
 }
 
+/* Each hears its own port only, however many there are and whoever goes. */
+TEST_F(ioeventfd, side_by_side)
+{
+	enum { NR = 40 };
+	struct vcpu *v = self->v;
+	int fds[NR], i, round;
+
+	for (i = 0; i < NR; i++) {
+		fds[i] = eventfd(0, EFD_NONBLOCK);
+		ASSERT_EQ(0, assign(self->vm, fds[i], PORT + 4 * i, 2, PIO, 0));
+	}
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < NR; i++) {
+			if (i % 3 || !round)
+				out_silently(v, 2, PORT + 4 * i, i);
+			else
+				out_exits(v, 2, PORT + 4 * i, i);
+			for (int n = 0; n < NR; n++)
+				ASSERT_EQ(n == i && (i % 3 || !round), count(fds[n]));
+		}
+		for (i = 0; i < NR && !round; i += 3)
+			ASSERT_EQ(0, assign(self->vm, fds[i], PORT + 4 * i, 2, PIO | DEASSIGN, 0));
+	}
+
+	/* A neighbour changes nothing; a second one at the same port goes by the data. */
+	out_silently(v, 2, PORT + 4, 1);
+	ASSERT_EQ(1, count(fds[1]));
+	ASSERT_EQ(0, assign(self->vm, self->fd, PORT, 1, PIO, 0));
+	out_silently(v, 2, PORT + 4, 1);
+	ASSERT_EQ(1, count(fds[1]));
+	ASSERT_EQ(0, assign(self->vm, fds[1], PORT + 4, 2, PIO | DEASSIGN, 0));
+	ASSERT_EQ(0, assign(self->vm, fds[1], PORT + 4, 2, PIO | MATCH, 1));
+	out_exits(v, 2, PORT + 4, 2);
+	ASSERT_EQ(0, assign(self->vm, fds[0], PORT + 4, 2, PIO | MATCH, 2));
+	for (i = 1; i <= 2; i++)
+		out_silently(v, 2, PORT + 4, i);
+	ASSERT_EQ(1, count(fds[1]));
+	ASSERT_EQ(1, count(fds[0]));
+	ASSERT_EQ(0, count(self->fd));
+	for (i = 0; i < NR; i++)
+		close(fds[i]);
+}
+
 TEST_F(ioeventfd, many)
 {
 	struct vcpu *v = self->v;

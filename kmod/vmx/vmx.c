@@ -546,7 +546,7 @@ static void set_timer(struct vmx_vcpu *v)
 		v->work |= VMX_WORK_TIMER;
 }
 
-static void do_work(struct vmx_vcpu *v)
+static noinline void do_work(struct vmx_vcpu *v)
 {
 	u32 work = v->work;
 
