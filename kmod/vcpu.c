@@ -294,6 +294,8 @@ static int thread_work(struct rl_vcpu *vcpu)
 
 static int sleep_or_wake(struct rl_vcpu *vcpu)
 {
+	if (unlikely(READ_ONCE(vcpu->lingering)))
+		rl_vdev_leave(vcpu);
 	rl_vcpu_block(vcpu);
 	if (vcpu->lapic && rl_lapic_has_init_sipi(vcpu)) {
 		rl_request_check(vcpu, RL_REQ_APIC_STATE);
@@ -472,8 +474,9 @@ out:
 	if (unlikely(run->kvm_valid_regs))
 		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
 	/* The guest may not go on for long; what it asked for does. */
-	if (unlikely(READ_ONCE(vcpu->doorbell)))
-		rl_vdev_doorbell(vcpu);
+	if (unlikely(READ_ONCE(vcpu->doorbell) || READ_ONCE(vcpu->lingering)) &&
+	    r != -ERESTARTNOINTR)
+		rl_vdev_leave(vcpu);
 	publish_run(vcpu);
 	swap_sigmask(vcpu, false);
 	/*

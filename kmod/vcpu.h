@@ -107,6 +107,7 @@ struct rl_vcpu {
 	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
 	struct rl_vq *doorbell;		/* notified by the exit; virtio/device.c clears it, too */
+	struct rl_vq *lingering;	/* to be looked at again; likewise */
 
 	/* Architectural state; lazy ones through the accessors below. */
 	unsigned long regs[RL_NR_GPRS];	/* [RL_RSP] is lazy */

@@ -197,6 +197,152 @@ TEST_F(net, burst)
 	}
 }
 
+#define BELL_PORT	0x5670
+#define VECTOR		0x50
+#define PACKETS		60
+#define GONE		2
+
+static struct virtq gq;
+static u32 halts, sent, go_on;
+
+/* Packets one by one, notified of as the device wants it, whatever is behind them. */
+static void guest_stream(u64 id)
+{
+	struct virtq_buf b = { FREE_GPA + 0x4000, HDR + 60 };
+	u32 len, seen;
+
+	guest_irq_setup(EOI_X2APIC);
+	GUEST_SYNC(1, 0);
+	for (u32 i = 0; i < PACKETS; i++) {
+		GUEST_ASSERT(virtq_add(&gq, &b, 1, 0, 0) >= 0);
+		if (virtq_publish(&gq))
+			outw(BELL_PORT, 0);
+	}
+	WRITE_ONCE(sent, 1);
+	while (!halts && !READ_ONCE(go_on))
+		;
+	if (READ_ONCE(go_on) == GONE)
+		GUEST_DONE();
+	for (u32 i = 0; i < PACKETS; i++) {
+		cli();
+		seen = READ_ONCE(guest_irqs[0][VECTOR]);
+		virtq_want_irq(&gq, 1, 0);
+		if (halts && !virtq_pending(&gq) && READ_ONCE(guest_irqs[0][VECTOR]) == seen)
+			safe_halt();
+		sti();
+		while (!virtq_pending(&gq))
+			;
+		GUEST_ASSERT(virtq_used(&gq, &len) >= 0);
+	}
+	GUEST_DONE();
+}
+
+static bool set_batch_ns(const char *ns)
+{
+	int fd = open("/sys/module/ringlet/parameters/virtio_batch_ns", O_WRONLY);
+	bool done = fd >= 0 && write(fd, ns, strlen(ns)) == (ssize_t)strlen(ns);
+
+	close(fd);
+	return done;
+}
+
+/* A guest, about to send, with a device on the fixture's tap. */
+static struct vm *stream_begin(int tap, u64 features, struct vdev *d)
+{
+	struct ringlet_doorbell bell = { .queue = TX, .flags = RINGLET_DOORBELL_PIO,
+					 .addr = BELL_PORT, .len = 2 };
+	struct ringlet_irq irq = { .queue = TX, .type = RINGLET_IRQ_MSI,
+				   .msi_addr = 0xfee00000, .msi_data = VECTOR };
+	struct vm *vm = vm_long(1, guest_stream, VM_IRQCHIP);
+	struct ringlet_queue q = { .queue = TX, .size = 64 };
+
+	vdev_init(d, vm, vdev_net(vm, tap), 0, 0, features);
+	virtq_init(&d->q[TX], vm_hva(vm, 0), FREE_GPA, 64,
+		   !!(features & F(VIRTIO_F_RING_PACKED)),
+		   !!(features & F(VIRTIO_RING_F_EVENT_IDX)));
+	memcpy(vm_hva(vm, (u64)&gq), &d->q[TX], sizeof(gq));
+	G(vm, gq).mem = NULL;		/* as the guest sees it */
+	q.desc = d->q[TX].desc;
+	q.driver = d->q[TX].driver;
+	q.device = d->q[TX].device;
+	kvm_do(d->fd, RINGLET_DEV_SET_QUEUE, &q);
+	kvm_do(d->fd, RINGLET_DEV_SET_DOORBELL, &bell);
+	kvm_do(d->fd, RINGLET_DEV_SET_IRQ, &irq);
+	make_frame((u8 *)vm_hva(vm, FREE_GPA) + 0x4000 + HDR, 60, 7);
+	expect_sync(vm->vcpus[0], 1);
+	vdev_start(d);
+	return vm;
+}
+
+/* A guest that sends packet after packet need not notify of each; none is forgotten. */
+TEST_F(net, stream)
+{
+	static const struct {
+		const char *batch_ns;
+		bool halts;
+	} ways[] = {
+		{ "4000000000", true },	/* found when the vCPU halts */
+		{ "2000000", false },		/* or in time, while it is busy */
+		{ "0", true },			/* at once */
+	};
+	struct ringlet_queue_stats st;
+	struct vdev d;
+	struct vm *vm;
+
+	for (int i = 0; i < ARRAY_SIZE(ways); i++) {
+		if (!set_batch_ns(ways[i].batch_ns))
+			SKIP(return, "no right to change the module's parameters");
+		vm = stream_begin(self->tap, variant->features, &d);
+		G(vm, halts) = ways[i].halts;
+		G(vm, go_on) = 1;
+		expect_done(vm->vcpus[0]);
+		for (int k = 0; k < PACKETS; k++)
+			ASSERT_EQ(60, host_gets(self->sock, self->frame));
+		st = vdev_stats(&d, TX);
+		EXPECT_EQ(PACKETS, st.requests);
+		if (i == 0)
+			EXPECT_GT(PACKETS / 2, st.kicks);
+		if (i == 2)
+			EXPECT_EQ(PACKETS, st.kicks);
+		vdev_free(&d);
+		vm_free(vm);
+	}
+	set_batch_ns("150000");
+}
+
+/* A device that has such packets is stopped, started, and goes away. */
+TEST_F(net, stream_cut_off)
+{
+	struct vdev d;
+	struct vm *vm;
+
+	if (!set_batch_ns("4000000000"))
+		SKIP(return, "no right to change the module's parameters");
+	for (int restart = 0; restart <= 1; restart++) {
+		vm = stream_begin(self->tap, variant->features, &d);
+		vcpu_start(vm->vcpus[0]);
+		while (!READ_ONCE(G(vm, sent)))
+			sched_yield();
+		if (restart) {
+			vdev_stop(&d);
+			EXPECT_GT(PACKETS, vdev_stats(&d, TX).requests);
+			vdev_start(&d);
+			for (int k = 0; k < PACKETS; k++)
+				ASSERT_EQ(60, host_gets(self->sock, self->frame));
+			EXPECT_EQ(PACKETS, vdev_stats(&d, TX).requests);
+			WRITE_ONCE(G(vm, go_on), 1);
+			vcpu_join(vm->vcpus[0]);
+		}
+		vdev_free(&d);
+		if (!restart) {
+			WRITE_ONCE(G(vm, go_on), GONE);
+			vcpu_join(vm->vcpus[0]);
+		}
+		vm_free(vm);
+	}
+	set_batch_ns("150000");
+}
+
 static int add_rx(struct vdev *d, int i, u32 len)
 {
 	return virtq_add(&d->q[RX], &(struct virtq_buf){ BUF(i), len }, 0, 1, 0);

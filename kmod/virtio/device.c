@@ -46,8 +46,10 @@ static void vdev_forget_bells(struct rl_vdev *dev)
 	for (n = 0; n < dev->nr_queues; n++)
 		rl_doorbell_del(vm, &dev->vq[n].bell);
 	rl_for_each_vcpu(i, vcpu, vm)
-		for (n = 0; n < dev->nr_queues; n++)
+		for (n = 0; n < dev->nr_queues; n++) {
 			cmpxchg(&vcpu->doorbell, &dev->vq[n], NULL);
+			cmpxchg(&vcpu->lingering, &dev->vq[n], NULL);
+		}
 	synchronize_srcu_expedited(&vm->srcu);
 }
 
@@ -312,10 +314,13 @@ static void vdev_stop_locked(struct rl_vdev *dev, bool dead)
 		dev->ops->stop(dev);
 	WRITE_ONCE(dev->state, RINGLET_STATE_STOPPED);
 	wake_up_all(&dev->wait);
-	for (n = 0; n < dev->nr_queues; n++)
+	for (n = 0; n < dev->nr_queues; n++) {
 		if (dev->vq[n].ring.size)
 			/* Nobody else uses the queue's array: it is not served any more. */
 			rl_vq_drain(&dev->vq[n], dev->vq[n].iov, dead);
+		/* Nor does anybody start it. */
+		hrtimer_cancel(&dev->vq[n].linger.timer);
+	}
 	WRITE_ONCE(dev->error, 0);
 }
 
@@ -430,9 +435,9 @@ static int vdev_release(struct inode *inode, struct file *filp)
 	mutex_lock(&dev->vm->vdevs_lock);
 	list_del(&dev->link);
 	mutex_unlock(&dev->vm->vdevs_lock);
-	vdev_forget_bells(dev);
 	/* Whose memory this process has, if any, and whether the rings matter: no longer. */
 	vdev_stop_locked(dev, true);
+	vdev_forget_bells(dev);
 	dev->ops->destroy(dev);
 	vdev_free(dev);
 	return 0;
@@ -469,6 +474,8 @@ static struct rl_vdev *vdev_alloc(struct rl_vm *vm, const struct ringlet_create_
 		dev->vq[n].index = n;
 		dev->vq[n].ring.vm = vm;
 		mutex_init(&dev->vq[n].lock);
+		hrtimer_init(&dev->vq[n].linger.timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED);
+		dev->vq[n].linger.timer.function = rl_vq_timer;
 	}
 	return dev;
 }

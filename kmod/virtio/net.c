@@ -96,6 +96,8 @@ static int net_send(struct rl_vq *vq)
 	while (r >= 0 && n < BURST) {
 		r = rl_ring_get(&vq->ring, &c, vq->segs, RL_RING_MAX_SEGS);
 		if (!r) {
+			if (rl_vq_linger(vq, n))
+				break;
 			r = rl_ring_enable_notify(&vq->ring);
 			if (r > 0)
 				continue;

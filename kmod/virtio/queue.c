@@ -39,6 +39,12 @@ MODULE_PARM_DESC(virtio_poll_ns, "longest time that a data plane's thread polls 
 
 #define POLL_START_NS	5000
 
+static unsigned int virtio_batch_ns = 150000;
+module_param(virtio_batch_ns, uint, 0644);
+MODULE_PARM_DESC(virtio_batch_ns, "longest time that a packet of a burst waits for others; 0: none");
+
+#define STREAK		8
+
 /* What ring.c wants to know of the VM's memory. */
 
 int rl_ring_map(struct rl_vm *vm, u64 gpa, u64 len, bool write, struct rl_area *area)
@@ -204,8 +210,7 @@ void rl_vq_unlock(struct rl_vq *vq)
 		rl_vq_defer(vq);
 }
 
-/* Look at a queue now, or have its present holder do so. Owner's mm, may sleep. */
-void rl_vq_serve(struct rl_vq *vq)
+static void vq_serve(struct rl_vq *vq, struct rl_vcpu *by, bool due)
 {
 	struct rl_vm *vm = vq->dev->vm;
 	int r, idx;
@@ -219,12 +224,20 @@ void rl_vq_serve(struct rl_vq *vq)
 	/* What was there before the kick is seen below. */
 	smp_mb();
 	idx = srcu_read_lock(&vm->srcu);
+	vq->linger.by = by;
+	vq->linger.due = due;
 	r = vq_serve_locked(vq);
 	srcu_read_unlock(&vm->srcu, idx);
 	rl_vq_unlock(vq);
 	/* Not all at once: others want this thread. */
 	if (r > 0)
 		rl_vq_defer(vq);
+}
+
+/* Look at a queue now, or have its present holder do so. Owner's mm, may sleep. */
+void rl_vq_serve(struct rl_vq *vq)
+{
+	vq_serve(vq, NULL, false);
 }
 
 /* Doorbells */
@@ -246,15 +259,77 @@ void rl_vq_bell(struct rl_vcpu *vcpu, struct rl_doorbell *bell)
 	rl_request(vcpu, RL_REQ_DOORBELL);
 }
 
-/* srcu keeps the queue: see vdev_forget_bells(). */
-void rl_vdev_doorbell(struct rl_vcpu *vcpu)
+/* srcu keeps the queues: see vdev_forget_bells(). */
+static void serve_rung(struct rl_vcpu *vcpu, struct rl_vcpu *by)
 {
 	int idx = srcu_read_lock(&vcpu->vm->srcu);
+	struct rl_vq *lingers = READ_ONCE(vcpu->lingering) ? xchg(&vcpu->lingering, NULL) : NULL;
 	struct rl_vq *vq = xchg(&vcpu->doorbell, NULL);
 
+	if (lingers && lingers != vq)
+		vq_serve(lingers, by, true);
 	if (vq)
-		rl_vq_serve(vq);
+		vq_serve(vq, by, false);
 	srcu_read_unlock(&vcpu->vm->srcu, idx);
+}
+
+void rl_vdev_doorbell(struct rl_vcpu *vcpu)
+{
+	serve_rung(vcpu, vcpu);
+}
+
+void rl_vdev_leave(struct rl_vcpu *vcpu)
+{
+	serve_rung(vcpu, NULL);
+}
+
+/**
+ * rl_vq_linger() - The ring is empty: leave notifications off, and look again soon?
+ * @vq: the queue, being served
+ * @n:  chains found this time
+ *
+ * Bursts, rule: a vCPU that notified a queue STREAK times, each less than
+ * virtio_batch_ns after the one before, need not notify any more. What it puts there is
+ * found that time later, at the vCPU's next notification of anything, or when it goes idle;
+ * more of it together, with one interrupt and one wake-up of the receiver. When there is
+ * not more, that is over. Cost: the delay for packets of a vCPU that is busy, and a timer for
+ * each batch.
+ *
+ * Return: true: the caller leaves, with notifications off.
+ */
+bool rl_vq_linger(struct rl_vq *vq, unsigned int n)
+{
+	u32 batch_ns = READ_ONCE(virtio_batch_ns);
+	u64 now;
+
+	if (!vq->linger.by || !batch_ns)
+		return false;
+	now = local_clock();
+	if (vq->linger.due)
+		vq->linger.streak = n < 2 ? 0 : STREAK;
+	else if (vq->linger.streak < STREAK)
+		vq->linger.streak = now - vq->linger.last_ns < batch_ns ? vq->linger.streak + 1 : 0;
+	vq->linger.last_ns = now;
+	if (vq->linger.streak < STREAK || cmpxchg(&vq->linger.by->lingering, NULL, vq))
+		return false;
+	WRITE_ONCE(vq->linger.vcpu, vq->linger.by);
+	hrtimer_start(&vq->linger.timer, ns_to_ktime(batch_ns), HRTIMER_MODE_REL_PINNED);
+	return true;
+}
+
+/* Whoever is on its CPU enters no guest, and does not leave, without looking. */
+enum hrtimer_restart rl_vq_timer(struct hrtimer *timer)
+{
+	struct rl_vq *vq = container_of(timer, struct rl_vq, linger.timer);
+	struct rl_vcpu *vcpu = READ_ONCE(vq->linger.vcpu);
+
+	if (READ_ONCE(vcpu->lingering) == vq && READ_ONCE(vcpu->cpu) >= 0) {
+		rl_request(vcpu, RL_REQ_DOORBELL);
+		rl_vcpu_kick(vcpu);
+	} else {
+		rl_vq_defer(vq);
+	}
+	return HRTIMER_NORESTART;
 }
 
 /* Until nothing of the queue is in flight. @dead: the guest's memory is gone. */

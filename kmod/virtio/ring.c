@@ -94,7 +94,8 @@ void rl_ring_reset(struct rl_ring *r)
 	r->unsignalled = 0;
 	r->avail_wrap = r->packed;
 	r->used_wrap = r->packed;
-	r->notify_off = false;
+	/* What is there was written by somebody else, or before. */
+	r->notify_off = true;
 }
 
 /**

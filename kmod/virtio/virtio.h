@@ -6,6 +6,7 @@
 #ifndef RL_VIRTIO_H
 #define RL_VIRTIO_H
 
+#include <linux/hrtimer.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/ringlet.h>
@@ -33,6 +34,14 @@ struct rl_vq {
 	bool live;			/* [q] served: the device runs, the queue is in use */
 	u32 flying;			/* [q] requests taken and not ended */
 	bool kicked;			/* [a] to be looked at by whoever holds lock */
+	struct {			/* [q] see rl_vq_linger() */
+		struct rl_vcpu *by;	/* that serves it now for its own notification, or NULL */
+		struct rl_vcpu *vcpu;	/* [a] that will look again */
+		u64 last_ns;
+		unsigned int streak;
+		bool due;		/* served because it lingered */
+		struct hrtimer timer;
+	} linger;
 	struct rl_doorbell bell;	/* [d] */
 	struct {			/* [q] */
 		u32 type;		/* RINGLET_IRQ_* */
@@ -110,8 +119,12 @@ void rl_vq_serve(struct rl_vq *vq);
 void rl_vq_unlock(struct rl_vq *vq);
 void rl_vq_drain(struct rl_vq *vq, struct iovec *iov, bool dead);
 void rl_vq_interrupt(struct rl_vq *vq);		/* @vq->lock held */
-/* On RL_REQ_DOORBELL, and before KVM_RUN ends: serve the queue that this vCPU notified. */
+/* On RL_REQ_DOORBELL: serve the queue that this vCPU notified, and the one that lingers. */
 void rl_vdev_doorbell(struct rl_vcpu *vcpu);
+/* The same before the vCPU sleeps and before KVM_RUN ends: it will not see to it again soon. */
+void rl_vdev_leave(struct rl_vcpu *vcpu);
+bool rl_vq_linger(struct rl_vq *vq, unsigned int n);
+enum hrtimer_restart rl_vq_timer(struct hrtimer *timer);
 void rl_vq_bell(struct rl_vcpu *vcpu, struct rl_doorbell *bell);
 /* Have a thread look at the queue; any context. */
 void rl_vq_defer(struct rl_vq *vq);

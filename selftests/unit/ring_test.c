@@ -216,6 +216,21 @@ TEST(notifications)
 	}
 }
 
+/* A device that takes over a ring whose notifications are off puts them on again. */
+TEST(notifications_of_before)
+{
+	for (int kind = 0; kind < 4; kind++) {
+		pair_init(8, kind);
+		EXPECT_EQ(rl_ring_enable_notify(&p.r), 0);
+		EXPECT_EQ(rl_ring_disable_notify(&p.r), 0);
+		rl_ring_reset(&p.r);
+		EXPECT_EQ(rl_ring_begin(&p.r), 0);
+		EXPECT_EQ(rl_ring_enable_notify(&p.r), 0);
+		add(1, 0, 5, false);
+		EXPECT_EQ(virtq_publish(&p.q), 1);
+	}
+}
+
 /* The slots changed: the ring is looked for again, or is not there any more. */
 TEST(moved_slots)
 {
