@@ -198,6 +198,8 @@ static enum rl_emul_result op_read(struct rl_emul *e, u64 linear, void *buf, uns
 	do {
 		n = in_page(linear, len);
 		r = translate(e, linear, access, &gpa);
+		if (r == RL_EMUL_OK && !len)
+			e->stop = !is_ram(to_vcpu(e), gpa, access & RL_EMUL_WRITE);
 		if (r != RL_EMUL_OK || !len)
 			return r;
 		r = read_gpa(to_insn(e), gpa, buf, n, access);

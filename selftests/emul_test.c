@@ -74,20 +74,37 @@
 	X("stosb", STATUS_FLAGS) X("mov $4, %ecx; rep stosl", STATUS_FLAGS) \
 	X("mov $3, %ecx; rep stosq", STATUS_FLAGS) \
 	X("xor %ecx, %ecx; rep stosb", STATUS_FLAGS) \
-	X("std; add $16, %rdi; mov $2, %ecx; rep stosq; cld", STATUS_FLAGS) \
+	X("std; lea 16(%rdi), %rdi; mov $2, %ecx; rep stosq; cld", STATUS_FLAGS) \
 	X("xchg %rdi, %rsi; lodsb", STATUS_FLAGS) X("xchg %rdi, %rsi; lodsq", STATUS_FLAGS) \
 	X("scasb", STATUS_FLAGS) X("mov $8, %ecx; repne scasb", STATUS_FLAGS) \
 	X("cmpsb", STATUS_FLAGS) X("mov $8, %ecx; repe cmpsb", STATUS_FLAGS)
+
+/* The stack in RBP or R8 is the caller's meanwhile; what is left of another is in RAX and RBX. */
+#define ON_STACK(text)	\
+	"mov %rsp, %r8; mov %rbp, %r10; lea 0x40(%rdi), %rsp; lea 0x20(%rdi), %rbp; " text \
+	"; mov %rsp, %rax; mov %rbp, %rbx; mov %r8, %rsp; mov %r10, %rbp; sub %rdi, %rax"
+#define STACKS(X) \
+	X(ON_STACK("push $1f; ret; ud2; 1: mov %rcx, %rbp"), NONE) X(ON_STACK("leave"), NONE) \
+	X(ON_STACK("mov %rcx, %rbp; enter $0x1238, $0; sub %rdi, %rbp"), NONE) \
+	X(ON_STACK("push %rcx; pushw (%rdi); popw 4(%rdi); pop %rbp"), NONE) \
+	X("movl $1f, (%rdi); movl $8, 4(%rdi); ljmp *(%rdi); ud2; 1:", STATUS_FLAGS)
+
+#define MMX(X) \
+	X("fninit; movq (%rdi), %mm1; movq %mm1, 8(%rdi); movq %mm1, %rax; emms", STATUS_FLAGS) \
+	X("fninit; fld1; fldpi; movq (%rdi), %mm1; movq %mm6, %rax; movq %mm1, %rbx; emms", \
+	  STATUS_FLAGS) \
+	X("fninit; fldpi; movq %mm7, (%rdi); fnstenv -32(%rsp); mov -24(%rsp), %ax; emms", \
+	  STATUS_FLAGS)
 
 #define ENTRY(text, flags)	".balign 64\n" text "\nret\n"
 #define NAME(text, flags)	{ text, flags },
 
 asm(".pushsection .text\n.balign 64\ninsn_code:\n"
-    MOVES(ENTRY) ARITHMETIC(ENTRY) STRINGS(ENTRY) ".popsection");
+    MOVES(ENTRY) ARITHMETIC(ENTRY) STRINGS(ENTRY) STACKS(ENTRY) MMX(ENTRY) ".popsection");
 extern const char insn_code[];
 
 static const struct { const char *text; u32 flags; } insns[] = {
-	MOVES(NAME) ARITHMETIC(NAME) STRINGS(NAME)
+	MOVES(NAME) ARITHMETIC(NAME) STRINGS(NAME) STACKS(NAME) MMX(NAME)
 };
 #define NR_INSNS	(ARRAY_SIZE(insns))
 
@@ -239,6 +256,124 @@ TEST(on_mmio_across_pages)
 	struct vm *vm = vm_long(1, guest_emul, 0);
 
 	ASSERT_EQ(0, run_all(vm, mem, HOLE_GPA + 0xffd));
+	vm_free(vm);
+}
+
+static void guest_system(u64 id)
+{
+	u64 *gdt = (u64 *)GDT_GPA, at = HOLE_GPA, trap;
+	u16 sel;
+
+	gdt[SEL_TSS / 8] = 0x0000890000000067 | TSS_GPA(0) << 16;
+	gdt[SEL_TSS / 8 + 1] = 0;
+	guest_writew(at, SEL_TSS);
+	asm volatile("ltr (%0)" : : "r"(at) : "memory");
+	asm volatile("str %0" : "=r"(sel));
+	GUEST_ASSERT_EQ(SEL_TSS, sel);
+	GUEST_ASSERT_EQ(0x8b, READ_ONCE(gdt[SEL_TSS / 8]) >> 40);
+	trap = GUEST_TRY("ltr (%1)", : TRAP_OUT : "r"(at) : "memory");
+	GUEST_ASSERT_EQ(TRAP(GP, SEL_TSS), trap);	/* busy */
+
+	WRITE_ONCE(gdt[SEL_TSS / 8], 0x0000820000000fff | FREE_GPA << 16);
+	asm volatile("lldt (%0)" : : "r"(at) : "memory");
+	asm volatile("sldt %0" : "=r"(sel));
+	GUEST_ASSERT_EQ(SEL_TSS, sel);
+	*(u64 *)FREE_GPA = gdt[SEL_DATA / 8];
+	guest_writew(at, 4);			/* its first descriptor */
+	asm volatile("mov (%0), %%fs" : : "r"(at) : "memory");
+	guest_writew(at, 0);
+	asm volatile("lldt (%0)" : : "r"(at) : "memory");
+	asm volatile("sldt %0" : "=r"(sel));
+	GUEST_ASSERT_EQ(0, sel);
+
+	guest_writew(at, 0);
+	asm volatile("mov (%0), %%ss" : : "r"(at) : "memory");
+	guest_writew(at, 3);			/* the RPL must be the CPL */
+	trap = GUEST_TRY("mov (%1), %%ss", : TRAP_OUT : "r"(at) : "memory");
+	GUEST_ASSERT_EQ(TRAP(GP, 0), trap);
+	guest_writew(at, SEL_DATA);
+	asm volatile("mov (%0), %%ss" : : "r"(at) : "memory");
+
+	/* A far pointer of 10 bytes, in all CPUs while it is emulated */
+	asm volatile("movq $1f, (%0); movw %1, 8(%0); rex.W ljmp *(%0); ud2; 1:"
+		     : : "r"(at), "i"(SEL_CODE64) : "memory");
+	guest_writew(at + 8, SEL_DATA);
+	trap = GUEST_TRY("rex.W ljmp *(%1)", : TRAP_OUT : "r"(at) : "memory");
+	GUEST_ASSERT_EQ(TRAP(GP, SEL_DATA), trap);
+	guest_writeq(at, 1ull << 63);
+	trap = GUEST_TRY("jmp *(%1)", : TRAP_OUT : "r"(at) : "memory");
+	GUEST_ASSERT_EQ(TRAP(GP, 0), trap);
+	GUEST_DONE();
+}
+
+TEST(system_registers_and_far_jumps)
+{
+	struct vm *vm = vm_long(1, guest_system, 0);
+	static u8 mem[0x1000];
+	struct ucall uc;
+
+	serve(vm->vcpus[0], mem, HOLE_GPA, sizeof(mem), &uc);
+	ASSERT_EQ(UCALL_DONE, uc.code) TH_LOG("%#lx %#lx %#lx", uc.a, uc.b, uc.c);
+	vm_free(vm);
+}
+
+#define STRING_PORT	0xe0
+#define STRING_LEN	300
+
+static void guest_string_io(u64 id)
+{
+	u64 at = HOLE_GPA + 0xfe1, count = STRING_LEN;
+
+	asm volatile("rep insb" : "+D"(at), "+c"(count) : "d"(STRING_PORT) : "memory");
+	GUEST_ASSERT_EQ(HOLE_GPA + 0xfe1 + STRING_LEN, at);
+	GUEST_ASSERT_EQ(0, count);
+	at = HOLE_GPA + 0xfe1;
+	count = STRING_LEN / 2;
+	asm volatile("rep outsw" : "+S"(at), "+c"(count) : "d"(STRING_PORT) : "memory");
+	GUEST_ASSERT_EQ(HOLE_GPA + 0xfe1 + STRING_LEN, at);
+	GUEST_DONE();
+}
+
+/* Both ends are user space's, and the items are more than one exit can carry. */
+TEST(string_io_with_mmio)
+{
+	struct vm *vm = vm_long(1, guest_string_io, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u32 nr_in = 0, nr_out = 0;
+	static u8 mem[0x2000];
+	struct ucall uc;
+
+	for (;;) {
+		struct kvm_run *run = v->run;
+		u8 *data = run_io_data(v);
+
+		vcpu_run(v);
+		if (vcpu_ucall(v, &uc))
+			break;
+		if (run->exit_reason == KVM_EXIT_MMIO) {
+			u64 off = run->mmio.phys_addr - HOLE_GPA;
+
+			CHECK(v, off + run->mmio.len <= sizeof(mem), "elsewhere");
+			if (run->mmio.is_write)
+				memcpy(mem + off, run->mmio.data, run->mmio.len);
+			else
+				memcpy(run->mmio.data, mem + off, run->mmio.len);
+			continue;
+		}
+		CHECK(v, run->exit_reason == KVM_EXIT_IO && run->io.port == STRING_PORT, "");
+		data = run_io_data(v);
+		for (u32 i = 0; i < run->io.count * run->io.size; i++) {
+			if (run->io.direction == KVM_EXIT_IO_IN)
+				data[i] = nr_in++ * 7;
+			else
+				CHECK(v, data[i] == (u8)(nr_out++ * 7), "byte %u", nr_out);
+		}
+	}
+	ASSERT_EQ(UCALL_DONE, uc.code) TH_LOG("%#lx %#lx %#lx", uc.a, uc.b, uc.c);
+	EXPECT_EQ(STRING_LEN, nr_in);
+	EXPECT_EQ(STRING_LEN, nr_out);
+	for (u32 i = 0; i < STRING_LEN; i++)
+		ASSERT_EQ((u8)(i * 7), mem[0xfe1 + i]);
 	vm_free(vm);
 }
 

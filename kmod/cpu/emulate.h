@@ -75,9 +75,9 @@ enum rl_emul_mode { RL_MODE_REAL, RL_MODE_VM86, RL_MODE_PROT16, RL_MODE_PROT32, 
 struct rl_emul_ops {
 	/*
 	 * Memory at a linear address, 1 to 64 bytes that may cross a page (for INS and OUTS up to a
-	 * page, not crossing one). A write changes nothing unless all of it is allowed. A read of
-	 * @len 0 only checks that the byte there may be accessed. A write that user space has to
-	 * see is posted: RL_EMUL_OK, with @stop set.
+	 * page, not crossing one, of memory). A write changes nothing unless all of it is allowed.
+	 * A read of @len 0 only checks that the byte there may be accessed, and sets @stop if it is
+	 * a device's. A write that user space has to see is posted: RL_EMUL_OK, with @stop set.
 	 */
 	enum rl_emul_result (*read)(struct rl_emul *e, u64 linear, void *buf, unsigned int len,
 				    unsigned int access);
@@ -104,7 +104,10 @@ struct rl_emul_ops {
 	enum rl_emul_result (*set_cr)(struct rl_emul *e, unsigned int nr, u64 val);
 	enum rl_emul_result (*get_dr)(struct rl_emul *e, unsigned int nr, u64 *val);
 	enum rl_emul_result (*set_dr)(struct rl_emul *e, unsigned int nr, u64 val);
-	/* The guest's XMM registers, 16 bytes; what lies above bit 127 stays as it is. */
+	/*
+	 * The guest's XMM registers, 16 bytes; what lies above bit 127 stays as it is. From
+	 * RL_EMUL_MM on the MMX registers: 8 bytes, and the upper ones of the x87 register.
+	 */
 	void (*xmm_read)(struct rl_emul *e, unsigned int nr, void *buf);
 	void (*xmm_write)(struct rl_emul *e, unsigned int nr, const void *buf);
 };
@@ -119,6 +122,7 @@ struct rl_emul_fault {
 /* e->shadow: interrupts are blocked for the one instruction that follows */
 #define RL_SHADOW_MOV_SS	2
 
+#define RL_EMUL_MM		16
 #define RL_INSN_MAX		15
 #define RL_NO_GPR		16
 

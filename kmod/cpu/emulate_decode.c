@@ -66,7 +66,11 @@ static const struct rl_opcode group4[8] = { ALU(INC, RM | L), ALU(DEC, RM | L) }
 
 static const struct rl_opcode group5[8] = {
 	ALU(INC, RM | L), ALU(DEC, RM | L), [2] = X(jump_rm, SRC_RM | F64),
-	[4] = X(jump_rm, SRC_RM | F64), [6] = X(push, SRC_RM | D64),
+	[4] = X(jump_rm, SRC_RM | F64), X(jump_far, MEM), X(push, SRC_RM | D64),
+};
+
+static const struct rl_opcode group6[8] = {
+	[2] = X(lldt_ltr, SRC_RM | SRC16 | PRIV), X(lldt_ltr, SRC_RM | SRC16 | PRIV),
 };
 
 /* VMMCALL, XSETBV, MWAIT and the like are the others, with a register in ModRM.rm. */
@@ -87,7 +91,7 @@ static const struct rl_opcode group15[8] = { [7] = X(nop, MEM) };
 /*
  * What can fault on a device, exits by itself, or exits and is stepped over. The rest has no row:
  * register to register, code, and system instructions that the CPU does without us; also not
- * emulated are far transfers, x87, MMX and whatever has a VEX prefix.
+ * emulated are far calls and returns, x87 and whatever has a VEX prefix.
  */
 static const struct rl_opcode opcodes[256] = {
 	[0x00] = ALU4(ADD, L), [0x08] = ALU4(OR, L), [0x10] = ALU4(ADC, L), [0x18] = ALU4(SBB, L),
@@ -111,7 +115,9 @@ static const struct rl_opcode opcodes[256] = {
 	BV(0xa4, string, 0), BV(0xa6, string, 0), BV(0xaa, string, 0), BV(0xac, string, 0),
 	BV(0xae, string, 0),
 	[0xc0] = G(group2, B | SRC_IMM | IMM_B), G(group2, SRC_IMM | IMM_B),
+	[0xc3] = X(ret, F64),
 	[0xc4] = X(lds, M | MEM), X(lds, M | MEM), G(group11, B | IMM_Z), G(group11, IMM_Z),
+	[0xc8] = X(enter, D64 | IMM_WB), X(leave, D64),
 	[0xcc] = LENGTH(0), [0xce] = LENGTH(0),
 	[0xd0] = G(group2, B | SRC_ONE), G(group2, SRC_ONE),
 		 G(group2, B | SRC_CL), G(group2, SRC_CL),
@@ -121,7 +127,7 @@ static const struct rl_opcode opcodes[256] = {
 };
 
 static const struct rl_opcode opcodes_0f[256] = {
-	[0x01] = G(group7, 0), [0x06] = X(clts, PRIV), [0x08 ... 0x09] = LENGTH(0),
+	G(group6, 0), G(group7, 0), [0x06] = X(clts, PRIV), [0x08 ... 0x09] = LENGTH(0),
 	[0x10 ... 0x13] = X(sse_mov, M), [0x16 ... 0x17] = X(sse_mov, M),
 	[0x20] = X(mov_cr, M | OP_REGS | PRIV), X(mov_dr, M | OP_REGS | PRIV),
 		 X(mov_cr, M | OP_REGS | PRIV), X(mov_dr, M | OP_REGS | PRIV),
@@ -296,6 +302,10 @@ static noinline unsigned int decode_imm(struct rl_emul *e, const u8 *code)
 		e->mod = 0;
 		e->disp = get_signed(code, e->adsize);
 		return e->adsize;
+	}
+	if (imm == IMM_WB) {
+		e->imm = get_signed(code, 4);
+		return 3;
 	}
 	if (imm == IMM_B)
 		size = 1;

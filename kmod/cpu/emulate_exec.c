@@ -70,6 +70,21 @@ enum rl_emul_result rl_em_seg_write(struct rl_emul *e, unsigned int seg, u64 ea,
 	return r ? r : e->ops->write(e, linear, buf, len, RL_EMUL_WRITE);
 }
 
+/* A far pointer in memory: an offset of the operand size, then a selector */
+enum rl_emul_result rl_em_read_far(struct rl_emul *e, u64 *offset, u16 *sel)
+{
+	enum rl_emul_result r;
+	u8 ptr[10];
+
+	r = rl_em_seg_read(e, e->ea_seg, e->ea, ptr, e->opsize + 2);
+	if (r)
+		return r;
+	*offset = 0;
+	memcpy(offset, ptr, e->opsize);
+	memcpy(sel, ptr + e->opsize, sizeof(*sel));
+	return RL_EMUL_OK;
+}
+
 /* Read what ModRM.rm names. A memory operand's linear address stays in e->linear. */
 enum rl_emul_result rl_em_rm_read(struct rl_emul *e, unsigned int size, unsigned int access,
 				  u64 *val)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instruction emulator: string instructions, port I/O, and moves of XMM registers.
+ * Instruction emulator: string instructions, port I/O, and moves of XMM and MMX registers.
  *
  * Owns:    how many iterations of a string instruction one run makes.
  * Touches: ports, memory, the TSS's I/O map and XMM registers through struct rl_emul_ops.
@@ -156,13 +156,15 @@ enum rl_emul_result rl_em_ins_outs(struct rl_emul *e)
 	if (r || !left)
 		return r;
 	r = io_batch(e, in ? RL_SEG_ES : e->ea_seg, reg, access, &n, &linear);
-	if (!in && !r)
-		r = e->ops->read(e, linear, e->io_page, n * size, access);
 	/* A port may change by being read: see first that the data can be stored. */
-	if (in && !r)
+	if (!r)
 		r = e->ops->read(e, linear, NULL, 0, access);
+	if (e->stop)
+		n = 1;
 	if (in && !r)
 		r = e->ops->read(e, linear + n * size - 1, NULL, 0, access);
+	if (!in && !r)
+		r = e->ops->read(e, linear, e->io_page, n * size, access);
 	if (!r)
 		r = e->ops->pio(e, port, size, n, in);
 	if (in && !r)
@@ -178,13 +180,14 @@ enum rl_emul_result rl_em_ins_outs(struct rl_emul *e)
 }
 
 /*
- * Moves between XMM registers and memory: the length of what memory holds, and what the register's
- * other bytes become. Alignment has been judged by the CPU.
+ * Moves between XMM or MMX registers and memory: the length of what memory holds, and what the
+ * register's other bytes become. Alignment has been judged by the CPU.
  */
 #define SSE_STORE	BIT(0)
 #define SSE_MERGE	BIT(1)	/* a load leaves the register's other bytes alone, or they are 0 */
 #define SSE_HIGH	BIT(2)	/* the upper half of the register */
 #define SSE_WIDE	BIT(3)	/* 8 bytes with REX.W */
+#define SSE_MMX		BIT(4)	/* an MMX register */
 
 enum { PFX_NONE = 1, PFX_66 = 2, PFX_F3 = 4, PFX_F2 = 8 };
 
@@ -208,6 +211,7 @@ static const struct sse_move {
 	{ 0x7e, PFX_F3, 8, 0 }, { 0xd6, PFX_66, 8, SSE_STORE },	/* MOVQ */
 	{ 0xe7, PFX_66, 16, SSE_STORE },			/* MOVNTDQ */
 	{ 0xf0, PFX_F2, 16, 0 },				/* LDDQU */
+	{ 0x6f, PFX_NONE, 8, SSE_MMX }, { 0x7f, PFX_NONE, 8, SSE_MMX | SSE_STORE },
 };
 
 static const struct sse_move *sse_find(const struct rl_emul *e)
@@ -225,12 +229,12 @@ enum rl_emul_result rl_em_sse_mov(struct rl_emul *e)
 {
 	const struct sse_move *m = sse_find(e);
 	enum rl_emul_result r;
-	unsigned int len, access;
+	unsigned int len, access, nr;
 	u8 reg[16] = {}, *data;
 
 	if (!m || e->mod == 3)
 		return RL_EMUL_UNHANDLED;
-	if (e->cr0 & X86_CR0_EM || !(e->cr4 & X86_CR4_OSFXSR))
+	if (e->cr0 & X86_CR0_EM || !(m->flags & SSE_MMX || e->cr4 & X86_CR4_OSFXSR))
 		return rl_em_ud(e);
 	if (e->cr0 & X86_CR0_TS)
 		return rl_emul_fault(e, VEC_NM);
@@ -241,12 +245,15 @@ enum rl_emul_result rl_em_sse_mov(struct rl_emul *e)
 	r = rl_em_linear(e, e->ea_seg, e->ea, len, access, &e->linear);
 	if (r)
 		return r;
+	nr = m->flags & SSE_MMX ? RL_EMUL_MM + (e->reg & 7) : e->reg;
 	if (m->flags & (SSE_STORE | SSE_MERGE))
-		e->ops->xmm_read(e, e->reg, reg);
+		e->ops->xmm_read(e, nr, reg);
 	if (access == RL_EMUL_WRITE)
 		return e->ops->write(e, e->linear, data, len, access);
 	r = e->ops->read(e, e->linear, data, len, access);
+	if (m->flags & SSE_MMX)		/* the exponent of the x87 register that it is */
+		memset(reg + 8, 0xff, 2);
 	if (!r)
-		e->ops->xmm_write(e, e->reg, reg);
+		e->ops->xmm_write(e, nr, reg);
 	return r;
 }

@@ -335,6 +335,49 @@ enum rl_emul_result rl_em_pop(struct rl_emul *e)
 	return RL_EMUL_OK;
 }
 
+enum rl_emul_result rl_em_ret(struct rl_emul *e)
+{
+	enum rl_emul_result r;
+	u64 target = 0;
+
+	r = rl_em_seg_read(e, RL_SEG_SS, e->regs[REG_SP] & rl_em_stack_mask(e), &target, e->size);
+	if (!r)
+		r = rl_em_check_target(e, target);
+	if (r)
+		return r;
+	rl_em_sp_add(e, e->size);
+	e->next_rip = target;
+	return RL_EMUL_OK;
+}
+
+/* At level 0; the others copy frame pointers. */
+enum rl_emul_result rl_em_enter(struct rl_emul *e)
+{
+	enum rl_emul_result r;
+
+	if (e->imm >> 16 & 31)
+		return RL_EMUL_UNHANDLED;
+	r = rl_em_push_bytes(e, &e->regs[REG_BP], e->size);
+	if (r)
+		return r;
+	rl_em_set_reg(e, REG_BP, e->size, e->regs[REG_SP]);
+	rl_em_sp_add(e, -(u64)(u16)e->imm);
+	return RL_EMUL_OK;
+}
+
+enum rl_emul_result rl_em_leave(struct rl_emul *e)
+{
+	enum rl_emul_result r;
+	u64 val = 0;
+
+	r = rl_em_seg_read(e, RL_SEG_SS, e->regs[REG_BP] & rl_em_stack_mask(e), &val, e->size);
+	if (r)
+		return r;
+	rl_em_sp_add(e, e->regs[REG_BP] - e->regs[REG_SP] + e->size);
+	rl_em_set_reg(e, REG_BP, e->size, val);
+	return RL_EMUL_OK;
+}
+
 /* FF /2 CALL and /4 JMP */
 enum rl_emul_result rl_em_jump_rm(struct rl_emul *e)
 {
@@ -418,24 +461,20 @@ enum rl_emul_result rl_em_mov_to_seg(struct rl_emul *e)
 	return rl_em_load_seg(e, seg, e->src, false);
 }
 
-/* C4 LES, C5 LDS, 0F B2 LSS, 0F B4 LFS, 0F B5 LGS: an offset of the operand size, then a selector */
+/* C4 LES, C5 LDS, 0F B2 LSS, 0F B4 LFS, 0F B5 LGS */
 enum rl_emul_result rl_em_lds(struct rl_emul *e)
 {
 	unsigned int seg = e->opcode == 0xc4 ? RL_SEG_ES : e->opcode == 0xc5 ? RL_SEG_DS :
 		e->opcode & 7;
 	enum rl_emul_result r;
-	u64 offset = 0;
-	u8 ptr[10];
+	u64 offset;
 	u16 sel;
 
 	if (rl_em_long(e) && e->opcode >= 0xc4)
 		return RL_EMUL_UNHANDLED;	/* a VEX prefix */
-	r = rl_em_seg_read(e, e->ea_seg, e->ea, ptr, e->opsize + 2);
-	if (r)
-		return r;
-	memcpy(&offset, ptr, e->opsize);
-	memcpy(&sel, ptr + e->opsize, 2);
-	r = rl_em_load_seg(e, seg, sel, false);
+	r = rl_em_read_far(e, &offset, &sel);
+	if (!r)
+		r = rl_em_load_seg(e, seg, sel, false);
 	if (!r)
 		rl_em_set_reg(e, e->reg, e->opsize, offset);
 	return r;

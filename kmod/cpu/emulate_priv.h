@@ -38,10 +38,11 @@ struct rl_opcode {
 #define SRC_ONE		0x50
 #define SRC_CL		0x60
 /* Immediate, in e->imm */
-#define OP_IMM		0x300
+#define OP_IMM		0x380
 #define IMM_B		0x100	/* 1 byte, sign-extended */
 #define IMM_Z		0x200	/* as the operand size, but at most 4 bytes, sign-extended */
 #define IMM_MOFFS	0x300	/* an address, into e->ea */
+#define IMM_WB		0x080	/* 2 bytes and 1 byte */
 
 #define OP_MODRM	BIT(10)
 #define OP_BYTE		BIT(11)	/* operands are 1 byte */
@@ -63,10 +64,11 @@ struct rl_opcode {
 #define OP_ALU(op)	((u32)(op) << 27)	/* what rl_em_alu() does */
 
 /* Handlers: they execute e and commit all but RIP, which the caller takes from e->next_rip. */
-rl_em_fn rl_em_alu, rl_em_clts, rl_em_cmov, rl_em_cmpxchg, rl_em_cmpxchg8b, rl_em_ins_outs,
-	rl_em_jump_rm, rl_em_lds, rl_em_lmsw, rl_em_mov, rl_em_mov_cr, rl_em_mov_dr,
-	rl_em_mov_from_seg, rl_em_mov_to_seg, rl_em_movbe, rl_em_movsx, rl_em_muldiv, rl_em_nop,
-	rl_em_not, rl_em_pop, rl_em_popcnt, rl_em_push, rl_em_setcc, rl_em_smsw,
+rl_em_fn rl_em_alu, rl_em_clts, rl_em_cmov, rl_em_cmpxchg, rl_em_cmpxchg8b, rl_em_enter,
+	rl_em_ins_outs, rl_em_jump_far, rl_em_jump_rm, rl_em_lds, rl_em_leave, rl_em_lldt_ltr,
+	rl_em_lmsw, rl_em_mov, rl_em_mov_cr, rl_em_mov_dr, rl_em_mov_from_seg, rl_em_mov_to_seg,
+	rl_em_movbe, rl_em_movsx, rl_em_muldiv, rl_em_nop, rl_em_not, rl_em_pop, rl_em_popcnt,
+	rl_em_push, rl_em_ret, rl_em_setcc, rl_em_smsw,
 	rl_em_sse_mov, rl_em_string, rl_em_unhandled, rl_em_xadd, rl_em_xchg, rl_em_xlat;
 
 enum { REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI };
@@ -94,6 +96,7 @@ enum rl_emul_result rl_em_segment(struct rl_emul *e, unsigned int seg, u64 ea, u
 				  unsigned int access, u64 *linear);
 enum rl_emul_result rl_em_seg_read(struct rl_emul *e, unsigned int seg, u64 ea, void *buf,
 				   unsigned int len);
+enum rl_emul_result rl_em_read_far(struct rl_emul *e, u64 *offset, u16 *sel);
 enum rl_emul_result rl_em_seg_write(struct rl_emul *e, unsigned int seg, u64 ea, const void *buf,
 				    unsigned int len);
 enum rl_emul_result rl_em_rm_read(struct rl_emul *e, unsigned int size, unsigned int access,

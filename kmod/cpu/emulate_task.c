@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instruction emulator: segment loads, and hardware task switches, which VMX leaves to software.
+ * Instruction emulator: segment loads, far jumps, and hardware task switches, which VMX leaves to
+ * software.
  *
  * Owns:    the checks of a segment load.
  * Touches: descriptor tables and TSSs through struct rl_emul_ops.
@@ -53,15 +54,15 @@ static enum rl_emul_result bad_selector(struct rl_emul *e, u16 sel, bool task)
 }
 
 /*
- * Read the 8 bytes of the descriptor that @sel names; it lies at @addr. In a task switch what is
- * wrong with a selector is the TSS's fault.
+ * Read the descriptor that @sel names, 8 bytes or 16, of a system segment; it lies at @addr. In a
+ * task switch what is wrong with a selector is the TSS's fault.
  */
-static enum rl_emul_result read_desc(struct rl_emul *e, u16 sel, bool task, struct rl_seg *s,
-				     u64 *addr)
+static enum rl_emul_result read_desc(struct rl_emul *e, u16 sel, bool task, unsigned int len,
+				     struct rl_seg *s, u64 *addr)
 {
 	struct rl_dtable table = {};
+	u64 desc, image[2] = {};
 	enum rl_emul_result r;
-	u64 desc;
 
 	if (sel & 4) {
 		const struct rl_seg *ldt = rl_em_seg(e, RL_SEG_LDTR);
@@ -72,17 +73,18 @@ static enum rl_emul_result read_desc(struct rl_emul *e, u16 sel, bool task, stru
 	} else {
 		e->ops->get_dtable(e, false, &table);
 	}
-	if ((sel | 7) > table.limit)
+	if ((sel & ~7u) + len - 1 > table.limit)
 		return bad_selector(e, sel, task);
 	*addr = table.base + (sel & ~7);
 	if (!(e->efer & EMUL_EFER_LMA))
 		*addr = (u32)*addr;
-	r = e->ops->read(e, *addr, &desc, 8, RL_EMUL_READ | RL_EMUL_SUPER);
+	r = e->ops->read(e, *addr, image, len, RL_EMUL_READ | RL_EMUL_SUPER);
 	if (r)
 		return r;
+	desc = image[0];
 	s->sel = sel;
 	s->attr = desc >> 40 & 0xf0ff;
-	s->base = (desc >> 16 & 0xffffff) | (desc >> 32 & 0xff000000);
+	s->base = (desc >> 16 & 0xffffff) | (desc >> 32 & 0xff000000) | image[1] << 32;
 	s->limit = (desc & 0xffff) | (desc >> 32 & 0xf0000);
 	if (s->attr & RL_SEG_ATTR_G)
 		s->limit = s->limit << 12 | 0xfff;
@@ -120,13 +122,14 @@ static bool seg_allowed(const struct rl_emul *e, unsigned int seg, const struct 
 	if (!(s->attr & RL_SEG_ATTR_S))
 		return false;
 	if (seg == RL_SEG_CS)
-		return type & 8 && (type & 4 ? dpl <= rpl : dpl == rpl);
+		return type & 8 && (type & 4 ? dpl <= rpl : dpl == rpl) &&
+		       !(e->efer & EMUL_EFER_LMA && !(~s->attr & (RL_SEG_ATTR_L | RL_SEG_ATTR_DB)));
 	if (seg == RL_SEG_SS)
 		return (type & 0xa) == 2 && rpl == e->cpl && dpl == e->cpl;
 	return (type & 0xa) != 8 && ((type & 0xc) == 0xc || (rpl <= dpl && e->cpl <= dpl));
 }
 
-/* Load a data segment register or SS; in a task switch also CS, whose RPL is the new CPL. */
+/* Load a segment register; the RPL of CS is the new CPL. */
 enum rl_emul_result rl_em_load_seg(struct rl_emul *e, unsigned int seg, u16 sel, bool task)
 {
 	struct rl_seg s = { .sel = sel };
@@ -146,9 +149,11 @@ enum rl_emul_result rl_em_load_seg(struct rl_emul *e, unsigned int seg, u16 sel,
 		set_seg(e, seg, &s);
 		return RL_EMUL_OK;
 	}
-	r = read_desc(e, sel, task, &s, &addr);
+	r = read_desc(e, sel, task, 8, &s, &addr);
 	if (r)
 		return r;
+	if (seg == RL_SEG_CS && !task && !(s.attr & RL_SEG_ATTR_S))
+		return RL_EMUL_UNHANDLED;	/* a gate */
 	if (!seg_allowed(e, seg, &s, sel & 3))
 		return bad_selector(e, sel, task);
 	if (!(s.attr & RL_SEG_ATTR_P))
@@ -163,23 +168,69 @@ enum rl_emul_result rl_em_load_seg(struct rl_emul *e, unsigned int seg, u16 sel,
 	return RL_EMUL_OK;
 }
 
-static enum rl_emul_result load_ldt(struct rl_emul *e, u16 sel)
+/* FF /5 JMP, not through gates. A target that is refused leaves CS as it was. */
+enum rl_emul_result rl_em_jump_far(struct rl_emul *e)
 {
+	struct rl_seg old = *rl_em_seg(e, RL_SEG_CS);
+	enum rl_emul_result r;
+	u8 mode = e->mode;
+	u64 target;
+	u16 sel;
+
+	r = rl_em_read_far(e, &target, &sel);
+	if (!r && !rl_em_real(e) && (sel & 3) > e->cpl)
+		r = bad_selector(e, sel, false);
+	if (!r)
+		r = rl_em_load_seg(e, RL_SEG_CS, rl_em_real(e) ? sel : (sel & ~3) | e->cpl, false);
+	if (r)
+		return r;
+	e->mode = rl_emul_mode(e->cr0, e->rflags, e->efer, rl_em_seg(e, RL_SEG_CS)->attr);
+	r = rl_em_check_target(e, target);
+	if (r) {
+		set_seg(e, RL_SEG_CS, &old);
+		e->mode = mode;
+	}
+	e->next_rip = target;
+	return r;
+}
+
+/* LDTR or TR. Descriptors of system segments are 16 bytes while EFER.LMA is set. */
+static enum rl_emul_result load_system(struct rl_emul *e, unsigned int seg, u16 sel, bool task)
+{
+	bool tr = seg == RL_SEG_TR, wide = e->efer & EMUL_EFER_LMA;
 	struct rl_seg s = { .sel = sel };
+	enum rl_emul_result r;
+	unsigned int type;
 	u64 addr;
 
-	if (sel & ~3) {
-		enum rl_emul_result r = sel & 4 ? bad_selector(e, sel, true) :
-						  read_desc(e, sel, true, &s, &addr);
-
+	if (tr || sel & ~3) {
+		r = sel & 4 || !(sel & ~3) ? bad_selector(e, sel, task) :
+					     read_desc(e, sel, task, wide ? 16 : 8, &s, &addr);
 		if (r)
 			return r;
-		if ((s.attr & (RL_SEG_ATTR_S | RL_SEG_ATTR_TYPE)) != 2 ||
-		    !(s.attr & RL_SEG_ATTR_P))
-			return bad_selector(e, sel, true);
+		type = s.attr & (RL_SEG_ATTR_S | RL_SEG_ATTR_TYPE);
+		if ((tr ? type != 9 && (type != 1 || wide) : type != 2) ||
+		    !rl_em_canonical(e, s.base) || (task && !(s.attr & RL_SEG_ATTR_P)))
+			return bad_selector(e, sel, task);
+		if (!(s.attr & RL_SEG_ATTR_P))
+			return rl_emul_fault_code(e, VEC_NP, sel & ~3);
+		if (tr) {
+			s.attr |= TYPE_BUSY;
+			r = write_type(e, addr, s.attr);
+			if (r)
+				return r;
+		}
 	}
-	set_seg(e, RL_SEG_LDTR, &s);
+	set_seg(e, seg, &s);
 	return RL_EMUL_OK;
+}
+
+/* 0F 00 /2 LLDT, /3 LTR */
+enum rl_emul_result rl_em_lldt_ltr(struct rl_emul *e)
+{
+	if (rl_em_real(e))
+		return rl_em_ud(e);
+	return load_system(e, e->reg & 1 ? RL_SEG_TR : RL_SEG_LDTR, e->src, false);
 }
 
 /* Behind the commit point: segments by the new task's selectors, then the rest of a delivery. */
@@ -199,7 +250,7 @@ static enum rl_emul_result enter_task(struct rl_emul *e, const u32 *state, u16 l
 		s.sel = state[STATE_SEG + i];
 		set_seg(e, i, &s);
 	}
-	r = load_ldt(e, ldt);
+	r = load_system(e, RL_SEG_LDTR, ldt, true);
 	for (i = 0; i < sizeof(order) && !r; i++)
 		r = rl_em_load_seg(e, order[i], state[STATE_SEG + order[i]], true);
 	if (!r && error_code)
@@ -237,7 +288,7 @@ enum rl_emul_result rl_emul_task_switch(struct rl_emul *e, u16 sel, enum rl_emul
 	if (e->mode == RL_MODE_REAL || e->efer & EMUL_EFER_LMA)
 		return RL_EMUL_UNHANDLED;
 	r = sel & 4 || !(sel & ~3) ? bad_selector(e, sel, iret) :
-				     read_desc(e, sel, iret, &tr, &addr);
+				     read_desc(e, sel, iret, 8, &tr, &addr);
 	if (!r && (tr.attr & (RL_SEG_ATTR_S | 7)) != (iret ? 3 : 1))
 		r = bad_selector(e, sel, iret);
 	if (r)
@@ -274,7 +325,7 @@ enum rl_emul_result rl_emul_task_switch(struct rl_emul *e, u16 sel, enum rl_emul
 	if (!r && nests)
 		r = write_super(e, tr.base + TSS_LINK, &old.sel, sizeof(old.sel));
 	if (!r && !nests) {
-		r = read_desc(e, old.sel, false, &desc, &old_addr);
+		r = read_desc(e, old.sel, false, 8, &desc, &old_addr);
 		if (!r)
 			r = write_type(e, old_addr, desc.attr & ~TYPE_BUSY);
 	}

@@ -22,6 +22,7 @@
 #include <asm/fpu/xstate.h>
 
 #include "cpu_priv.h"
+#include "emulate.h"
 
 #define MXCSR_RESET	0x1f80
 #define FCW_INIT	0x037f
@@ -401,25 +402,47 @@ int rl_set_xcrs(struct rl_vcpu *vcpu, const struct kvm_xcrs *xcrs)
 	return 0;
 }
 
+/*
+ * MMX registers are x87's by their numbers, while the image has them by their places on the
+ * stack; an MMX instruction sets its top to 0, and all of them to valid.
+ */
+static void *mmx_reg(struct fxregs_state *fx, int reg)
+{
+	unsigned int top = fx->swd >> 11 & 7, i;
+	u32 old[ARRAY_SIZE(fx->st_space)];
+
+	memcpy(old, fx->st_space, sizeof(old));
+	for (i = 0; i < 8; i++)
+		memcpy(&fx->st_space[4 * i], &old[4 * ((i - top) & 7)], 16);
+	fx->swd &= ~(7 << 11);
+	fx->twd = 0xff;
+	return &fx->st_space[4 * (reg & 7)];
+}
+
+static void *vector_reg(struct rl_vcpu *vcpu, int reg)
+{
+	struct xregs_state *x = vcpu->fpu.state;
+
+	WARN_ON_ONCE(vcpu->mode == RL_IN_GUEST);
+	fpu_settle(x);
+	x->header.xfeatures |= LEGACY;
+	return reg < RL_EMUL_MM ? &x->i387.xmm_space[4 * reg] : mmx_reg(&x->i387, reg);
+}
+
 /**
- * rl_xmm_read() - One XMM register for the emulator
+ * rl_xmm_read() - One XMM or MMX register for the emulator
  * @vcpu: the vCPU
- * @reg: 0 to 15
+ * @reg: 0 to 15, or from RL_EMUL_MM on
  * @buf16: out
  *
  * Context: the FPU is not loaded (rl_fpu_leave() was called, or not yet rl_fpu_enter()).
  */
 void rl_xmm_read(struct rl_vcpu *vcpu, int reg, void *buf16)
 {
-	WARN_ON_ONCE(vcpu->mode == RL_IN_GUEST);
-	fpu_settle(vcpu->fpu.state);
-	memcpy(buf16, (void *)vcpu->fpu.state->i387.xmm_space + 16 * (reg & 15), 16);
+	memcpy(buf16, vector_reg(vcpu, reg), 16);
 }
 
 void rl_xmm_write(struct rl_vcpu *vcpu, int reg, const void *buf16)
 {
-	WARN_ON_ONCE(vcpu->mode == RL_IN_GUEST);
-	fpu_settle(vcpu->fpu.state);
-	memcpy((void *)vcpu->fpu.state->i387.xmm_space + 16 * (reg & 15), buf16, 16);
-	vcpu->fpu.state->header.xfeatures |= XFEATURE_MASK_SSE;
+	memcpy(vector_reg(vcpu, reg), buf16, 16);
 }

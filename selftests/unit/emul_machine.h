@@ -47,7 +47,7 @@ struct machine {
 	struct rl_seg seg[RL_SEG_NR];
 	struct rl_dtable gdt, idt;
 	u64 cr[9], dr[8];
-	u8 xmm[16][16];
+	u8 xmm[16 + 8][16];	/* with MMX behind */
 	u8 io_page[4096];
 	bool to_user;		/* MMIO reads and IN need user space */
 	u64 answer[8];		/* what it answered for the instruction so far */
@@ -132,6 +132,8 @@ static enum rl_emul_result m_read(struct rl_emul *e, u64 linear, void *buf, unsi
 	enum rl_emul_result r = check_access(e, linear, len, access);
 
 	m->nr_ops++;
+	if (!len)
+		e->stop |= is_mmio(linear);
 	if (r || !len)
 		return r;
 	if (!is_mmio(linear)) {

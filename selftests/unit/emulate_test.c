@@ -171,9 +171,10 @@ TEST(what_no_exit_brings_is_left_alone)
 	EXPECT_EQ(RUN(0x62, 0xf1, 0x7c, 0x48, 0x10, 0x03), RL_EMUL_UNHANDLED);	/* EVEX */
 	EXPECT_EQ(RUN(0x0f, 0x0b), RL_EMUL_UNHANDLED);		/* ud2 */
 	EXPECT_EQ(RUN(0xff, 0x38), RL_EMUL_UNHANDLED);		/* group 5 /7 */
-	EXPECT_EQ(RUN(0xff, 0x2b), RL_EMUL_UNHANDLED);		/* ljmp *(%rbx) */
+	EXPECT_EQ(RUN(0xff, 0x1b), RL_EMUL_UNHANDLED);		/* lcall *(%rbx) */
+	EXPECT_EQ(RUN(0xff, 0xeb), RL_EMUL_UNHANDLED);		/* ljmp with a register */
+	EXPECT_EQ(RUN(0xc8, 0, 0, 1), RL_EMUL_UNHANDLED);	/* enter $0, $1 */
 	EXPECT_EQ(RUN(0x0f, 0xa2), RL_EMUL_UNHANDLED);		/* cpuid has an exit of its own */
-	EXPECT_EQ(RUN(0x0f, 0x6f, 0x03), RL_EMUL_UNHANDLED);	/* MMX */
 	EXPECT_EQ(RUN(0xdd, 0x03), RL_EMUL_UNHANDLED);		/* x87 */
 	EXPECT_EQ(m.e.rip, CODE_BASE);
 	EXPECT_OK(0x0f, 0xae, 0x3b);			/* clflush (%rbx) */
@@ -453,6 +454,111 @@ TEST(near_branches_through_memory)
 	EXPECT_EQ(mem(STACK_BASE + 0x7ffe, 2), 2);
 	m.regs[AX] = 0x12345;
 	EXPECT_FAULT(GP, 0, 0x66, 0xff, 0xe0);		/* jmp *%eax beyond CS */
+	m.regs[SP] = 0x7ffe;
+	EXPECT_OK(0xc3);				/* ret */
+	EXPECT_EQ(m.e.rip, 2);
+	EXPECT_EQ(m.regs[SP], 0x8000);
+	machine_init(&m, RL_MODE_LONG64);
+	put(STACK_BASE, 8, 1ull << 63);
+	EXPECT_FAULT(GP, 0, 0xc3);
+	EXPECT_EQ(m.regs[SP], STACK_BASE);
+}
+
+TEST(stack_frames)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BP] = 0x1122334455667788;
+	EXPECT_OK(0xc8, 0x34, 0x92, 0);			/* enter $0x9234, $0 */
+	EXPECT_EQ(m.regs[BP], STACK_BASE - 8);
+	EXPECT_EQ(m.regs[SP], STACK_BASE - 8 - 0x9234);
+	EXPECT_EQ(mem(STACK_BASE - 8, 8), 0x1122334455667788);
+	EXPECT_OK(0xc9);				/* leave */
+	EXPECT_EQ(m.regs[BP], 0x1122334455667788);
+	EXPECT_EQ(m.regs[SP], STACK_BASE);
+	machine_init(&m, RL_MODE_REAL);
+	m.regs[BP] = 0xaaaa1234;
+	m.regs[SP] = 0xbbbb8000;
+	EXPECT_OK(0xc8, 2, 0, 0);
+	EXPECT_EQ(m.regs[BP], 0xaaaa7ffe);
+	EXPECT_EQ(m.regs[SP], 0xbbbb7ffc);
+	EXPECT_OK(0xc9);
+	EXPECT_EQ(m.regs[BP], 0xaaaa1234);
+	EXPECT_EQ(m.regs[SP], 0xbbbb8000);
+}
+
+static void put_far(u64 offset, unsigned int size, u16 sel)
+{
+	put(DATA_BASE, 8, offset);
+	put(DATA_BASE + size, 2, sel);
+}
+
+TEST(far_jumps)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[BX] = DATA_BASE;
+	put_far(0x123456789, 8, SEL_CODE64);
+	EXPECT_OK(0x48, 0xff, 0x2b);			/* rex.w ljmp *(%rbx) */
+	EXPECT_EQ(m.e.rip, 0x123456789);
+	EXPECT_EQ(m.mem[TABLE_BASE + SEL_CODE64 + 5], 0x9b);
+	m.e.rip = CODE_BASE;
+	put_far(1ull << 63, 8, SEL_CODE64);
+	EXPECT_FAULT(GP, 0, 0x48, 0xff, 0x2b);
+	put_far(0x1234, 8, SEL_CODE64 + 3);
+	EXPECT_FAULT(GP, SEL_CODE64, 0x48, 0xff, 0x2b);
+	put_far(0x1234, 8, SEL_DATA0);
+	EXPECT_FAULT(GP, SEL_DATA0, 0x48, 0xff, 0x2b);
+	put_far(0x1234, 8, 0);
+	EXPECT_FAULT(GP, 0, 0x48, 0xff, 0x2b);
+	put_far(0x1234, 8, SEL_GATE);
+	EXPECT_EQ(RUN(0x48, 0xff, 0x2b), RL_EMUL_UNHANDLED);
+	put_desc(&m, TABLE_BASE + SEL_CODE16, 0, 0xffff, 0x609b);	/* L and D */
+	put_far(0x1234, 8, SEL_CODE16);
+	EXPECT_FAULT(GP, SEL_CODE16, 0x48, 0xff, 0x2b);
+	put_desc(&m, TABLE_BASE + SEL_CODE16, 0, 0x1000, 0x009b);
+	EXPECT_FAULT(GP, 0, 0x48, 0xff, 0x2b);		/* beyond the limit there */
+	EXPECT_EQ(m.seg[RL_SEG_CS].attr, 0xa09b);
+	EXPECT_EQ(m.seg[RL_SEG_CS].sel, SEL_CODE64);
+	put_far(0x1000, 4, SEL_CODE16);
+	EXPECT_OK(0xff, 0x2b);				/* to compatibility mode */
+	EXPECT_EQ(m.e.rip, 0x1000);
+	EXPECT_EQ(m.seg[RL_SEG_CS].attr, 0x9b);
+	machine_init(&m, RL_MODE_REAL);
+	put_far(0x10, 2, 0x1234);
+	EXPECT_OK(0xff, 0x2f);				/* ljmp *(%bx) */
+	EXPECT_EQ(m.seg[RL_SEG_CS].base, 0x12340);
+	EXPECT_EQ(m.e.rip, 0x10);
+}
+
+TEST(system_segments)
+{
+	machine_init(&m, RL_MODE_LONG64);
+	m.regs[AX] = SEL_TSS;
+	put(TABLE_BASE + SEL_TSS + 8, 8, 0xffff8000);
+	EXPECT_OK(0x0f, 0x00, 0xd8);			/* ltr %ax */
+	EXPECT_EQ(m.seg[RL_SEG_TR].base, 0xffff800000000000 + TABLE_BASE + 0x2000);
+	EXPECT_EQ(m.seg[RL_SEG_TR].attr, 0x8b);
+	EXPECT_EQ(m.mem[TABLE_BASE + SEL_TSS + 5], 0x8b);
+	EXPECT_FAULT(GP, SEL_TSS, 0x0f, 0x00, 0xd8);	/* busy */
+	m.mem[TABLE_BASE + SEL_TSS + 5] = 9;
+	EXPECT_FAULT(NP, SEL_TSS, 0x0f, 0x00, 0xd8);
+	m.mem[TABLE_BASE + SEL_TSS + 5] = 0x89;
+	put(TABLE_BASE + SEL_TSS + 8, 8, 0x8000);
+	EXPECT_FAULT(GP, SEL_TSS, 0x0f, 0x00, 0xd8);	/* not canonical */
+	EXPECT_FAULT(GP, SEL_TSS, 0x0f, 0x00, 0xd0);	/* no LDT */
+	m.regs[AX] = SEL_LIMIT;
+	EXPECT_FAULT(GP, SEL_LIMIT, 0x0f, 0x00, 0xd0);	/* half of it is beyond the limit */
+	m.regs[AX] = SEL_LDT;
+	put(TABLE_BASE + SEL_LDT + 8, 8, 0);
+	EXPECT_OK(0x0f, 0x00, 0xd0);			/* lldt %ax */
+	EXPECT_EQ(m.seg[RL_SEG_LDTR].base, TABLE_BASE + 0x1000);
+	m.regs[AX] = 0;
+	EXPECT_OK(0x0f, 0x00, 0xd0);
+	EXPECT_EQ(m.seg[RL_SEG_LDTR].attr, 0);
+	EXPECT_FAULT(GP, 0, 0x0f, 0x00, 0xd8);
+	machine_user(&m);
+	EXPECT_FAULT(GP, 0, 0x0f, 0x00, 0xd0);
+	machine_init(&m, RL_MODE_REAL);
+	EXPECT_FAULT(UD, 0, 0x0f, 0x00, 0xd8);
 }
 
 TEST(far_pointers)
@@ -746,6 +852,13 @@ TEST(ins_and_outs_in_batches)
 	EXPECT_EQ(m.log[0].data, mem(DATA_BASE + 0xff0, 4));
 	EXPECT_EQ(m.regs[CX], 1);
 	EXPECT_EQ(m.regs[SI], DATA_BASE + 0x1000);
+	m.regs[DI] = MMIO_BASE;
+	m.regs[CX] = 5;
+	m.nr_log = 0;
+	EXPECT_OK(0xf3, 0x6c);				/* to a device one at a time */
+	EXPECT_EQ(m.log[0].count, 1);
+	expect_log(1, 'w', MMIO_BASE, 1, 1, m.log[0].data & 0xff);
+	EXPECT_EQ(m.regs[CX], 4);
 	machine_init(&m, RL_MODE_REAL);
 	m.regs[DI] = 0xfffc;
 	m.regs[CX] = 0x10;
@@ -825,7 +938,13 @@ TEST(xmm_moves)
 	EXPECT_OK(0x66, 0x0f, 0x7e, 0x5b, 0x0f);	/* movd %xmm3,15(%rbx) */
 	EXPECT(!memcmp(m.xmm[3], m.mem + DATA_BASE + 16, 4) && !m.mem[DATA_BASE + 20]);
 	EXPECT_OK(0x66, 0x0f, 0xd6, 0x43, 0x1f);	/* movq %xmm0,31(%rbx) */
-	EXPECT_EQ(RUN(0x0f, 0x6f, 0x03), RL_EMUL_UNHANDLED);	/* MMX */
+	put(DATA_BASE, 8, 0x1122334455667788);
+	m.regs[BX] = DATA_BASE;
+	EXPECT_OK(0x44, 0x0f, 0x6f, 0x2b);		/* movq (%rbx),%mm5: REX.R counts for nothing */
+	EXPECT(!memcmp(m.xmm[RL_EMUL_MM + 5], "\x88\x77\x66\x55\x44\x33\x22\x11\xff\xff", 10));
+	EXPECT_OK(0x0f, 0x7f, 0x6b, 0x08);		/* movq %mm5,8(%rbx) */
+	EXPECT_EQ(mem(DATA_BASE + 8, 8), 0x1122334455667788);
+	EXPECT_EQ(RUN(0x0f, 0x6e, 0x0b), RL_EMUL_UNHANDLED);	/* movd (%rbx),%mm1 */
 	EXPECT_EQ(RUN(0x0f, 0x12, 0xc1), RL_EMUL_UNHANDLED);	/* movhlps */
 	m.e.cr0 |= 8;
 	EXPECT_FAULT(NM, 0, 0x0f, 0x10, 0x03);
@@ -834,6 +953,7 @@ TEST(xmm_moves)
 	m.e.cr0 &= ~12ull;
 	m.e.cr4 &= ~0x200ull;
 	EXPECT_FAULT(UD, 0, 0x0f, 0x10, 0x03);
+	EXPECT_OK(0x0f, 0x6f, 0x03);			/* MMX is older */
 }
 
 TEST(bit_strings_reach_outside_their_operand)
