@@ -19,12 +19,15 @@ libvirt_fill()
 		    $lib/libvirt/connection-driver/libvirt_driver_qemu.so; do
 		stage_unpacked "$root" libvirt "$file"
 	done
-	mkdir -p "$root"/usr/share/libvirt "$root"/etc/libvirt "$root"/var/{lib,log,cache,run}
+	# libvirt asks QEMU what it can do without KVM, too.
+	stage_file "$root" /$lib/qemu/accel-tcg-x86_64.so
+	mkdir -p "$root"/usr/share/libvirt "$root"/etc/libvirt "$root"/var/{lib,log,cache}
 	cp -r "$CACHE/libvirt/usr/share/libvirt/cpu_map" "$root/usr/share/libvirt"
 	stage_file "$root" "$(gcc -print-file-name=libgcc_s.so.1)" \
 		/lib/x86_64-linux-gnu/libgcc_s.so.1
-	echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
-	printf '%s\n' 'root:x:0:' 'kvm:x:105:' 'tty:x:5:' > "$root/etc/group"
+	printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' \
+		'libvirt-qemu:x:64055:105::/var/lib/libvirt:/bin/false' > "$root/etc/passwd"
+	printf '%s\n' root:x:0: kvm:x:105: tty:x:5: libvirt-qemu:x:64055: > "$root/etc/group"
 	cat > "$root/etc/libvirt/qemu.conf" <<-END
 		user = "root"
 		group = "root"
