@@ -318,7 +318,7 @@ TEST_F(slots, dirty_log)
 	ASSERT_EQ(-EFAULT, get_log(self->vm, SLOT, (void *)8));
 	puppet_write(v, GPA + PAGE, 1);
 	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
-	ASSERT_EQ(0, bits & ~0x803aull);
+	ASSERT_EQ(0, bits & ~0x803eull);
 	ASSERT_EQ(2, bits & 2);
 	/* getting it has cleared it */
 	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
@@ -341,6 +341,26 @@ TEST_F(slots, dirty_log)
 	puppet_write(v, GPA, 1);
 	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
 	ASSERT_EQ(1, bits);
+}
+
+/*
+ * A page that is mapped for the first time may be mapped writable, and is dirty then:
+ * kvm-ioctls' own tests count the page that holds the code.
+ */
+TEST_F(slots, dirty_log_of_what_is_read)
+{
+	u64 bits = 0;
+
+	ASSERT_EQ(0, vm_set_region(self->vm, SLOT, GPA, SIZE, self->mem, KVM_MEM_LOG_DIRTY_PAGES));
+	puppet_read(self->v, GPA + 2 * PAGE);
+	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
+	EXPECT_EQ(4, bits);
+	puppet_read(self->v, GPA + 2 * PAGE);
+	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
+	EXPECT_EQ(0, bits);
+	puppet_write(self->v, GPA + 2 * PAGE, 1);
+	ASSERT_EQ(0, get_log(self->vm, SLOT, &bits));
+	EXPECT_EQ(4, bits);
 }
 
 /* A large page under the log is dirty in 4 KiB pieces. */

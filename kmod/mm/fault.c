@@ -107,11 +107,8 @@ static u64 make_leaf(const struct rl_fault *f)
 		spte |= RL_SPTE_PAGE;
 	if (!f->host.writable || !rl_slot_writable(f->slot))
 		return spte;
-	spte |= RL_SPTE_HOST_WRITABLE;
-	/* With a dirty log a page turns writable by the fault of its first write, or dirty. */
-	if (write || !slot_logs(f->slot) || rl_tdp_caps.dirty_log)
-		spte |= fmt->write;
-	if (write || ((spte & fmt->write) && !rl_tdp_caps.ad_bits))
+	spte |= RL_SPTE_HOST_WRITABLE | fmt->write;
+	if (write || !rl_tdp_caps.ad_bits)
 		spte |= fmt->dirty;
 	return spte;
 }
@@ -171,7 +168,11 @@ static int fault_install(struct rl_vm *vm, struct rl_fault *f)
 	rl_tdp_set_spte(vm, &it, new_spte);
 	if (old_spte && rl_spte_hpa(old_spte) != rl_spte_hpa(new_spte))
 		rl_tdp_flush(vm);
-	if ((f->access & RL_ACC_WRITE) && slot_logs(f->slot))
+	/*
+	 * What is writable from now on has to be in the log, written or not: a page
+	 * that is only read is there once, as on KVM, and clients count on that.
+	 */
+	if ((new_spte & rl_tdp_fmt->write) && slot_logs(f->slot))
 		rl_slot_mark_dirty(f->slot, f->gfn);
 	return 0;
 }
