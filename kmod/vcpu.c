@@ -100,9 +100,12 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 		goto err_run;
 	vcpu->pio_data = page_address(page);
 
-	r = rl_fpu_create(vcpu);
+	r = rl_dirty_ring_create(vcpu);
 	if (r)
 		goto err_pio;
+	r = rl_fpu_create(vcpu);
+	if (r)
+		goto err_ring;
 	r = rl_ops->vcpu_create(vcpu);
 	if (r)
 		goto err_fpu;
@@ -134,6 +137,8 @@ err_vendor:
 	rl_ops->vcpu_destroy(vcpu);
 err_fpu:
 	rl_fpu_destroy(vcpu);
+err_ring:
+	rl_dirty_ring_destroy(vcpu);
 err_pio:
 	free_page((unsigned long)vcpu->pio_data);
 err_run:
@@ -154,6 +159,7 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu)
 	rl_msr_free(vcpu);
 	rl_insn_free(vcpu);
 	rl_sched_exit(vcpu);
+	rl_dirty_ring_destroy(vcpu);
 	free_page((unsigned long)vcpu->pio_data);
 	free_page((unsigned long)vcpu->run);
 	kmem_cache_free(vcpu_cache, vcpu);
@@ -165,6 +171,11 @@ static int handle_requests(struct rl_vcpu *vcpu)
 	if (rl_request_test(vcpu, RL_REQ_VM_DEAD)) {
 		rl_netlink_vcpu_stopped(vcpu, RINGLET_STOP_REASON_RETIRED, 0);
 		return -EIO;
+	}
+	if (rl_request_check(vcpu, RL_REQ_RING_FULL) && rl_dirty_ring_full(vcpu)) {
+		rl_request(vcpu, RL_REQ_RING_FULL);
+		vcpu->run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
+		return RL_EXIT_USER;
 	}
 	if (rl_request_check(vcpu, RL_REQ_EXIT_USER))
 		return rl_pending_exit(vcpu);
@@ -607,18 +618,20 @@ static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 static vm_fault_t vcpu_mmap_fault(struct vm_fault *vmf)
 {
 	struct rl_vcpu *vcpu = vmf->vma->vm_file->private_data;
-	void *addr;
+	struct page *page = NULL;
 
 	if (vmf->pgoff == 0)
-		addr = vcpu->run;
+		page = virt_to_page(vcpu->run);
 	else if (vmf->pgoff == KVM_PIO_PAGE_OFFSET)
-		addr = vcpu->pio_data;
+		page = virt_to_page(vcpu->pio_data);
 	else if (vmf->pgoff == KVM_COALESCED_MMIO_PAGE_OFFSET)
-		addr = vcpu->vm->coalesced.ring;
-	else
+		page = virt_to_page(vcpu->vm->coalesced.ring);
+	else if (vmf->pgoff >= KVM_DIRTY_LOG_PAGE_OFFSET)
+		page = rl_dirty_ring_page(vcpu, vmf->pgoff - KVM_DIRTY_LOG_PAGE_OFFSET);
+	if (!page)
 		return VM_FAULT_SIGBUS;
-	vmf->page = virt_to_page(addr);
-	get_page(vmf->page);
+	get_page(page);
+	vmf->page = page;
 	return 0;
 }
 
@@ -628,6 +641,14 @@ static const struct vm_operations_struct vcpu_vm_ops = {
 
 static int vcpu_mmap(struct file *filp, struct vm_area_struct *vma)
 {
+	struct rl_vcpu *vcpu = filp->private_data;
+	u64 first = KVM_DIRTY_LOG_PAGE_OFFSET;
+	u64 end = first + (vcpu->vm->dirty_ring_size >> PAGE_SHIFT);
+
+	/* The ring is for both sides to write. */
+	if (max_t(u64, vma->vm_pgoff, first) < min_t(u64, vma->vm_pgoff + vma_pages(vma), end) &&
+	    (vma->vm_flags & VM_EXEC || !(vma->vm_flags & VM_SHARED)))
+		return -EINVAL;
 	vma->vm_ops = &vcpu_vm_ops;
 	return 0;
 }

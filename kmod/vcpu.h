@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 
 #include "exit.h"
+#include "mm/mm.h"
 #include "stats.h"
 #include "types.h"
 #include "vendor.h"
@@ -43,6 +44,7 @@ enum rl_request {
 	RL_REQ_EXIT_USER,	/* leave KVM_RUN for vcpu->pending_exit */
 	RL_REQ_DOORBELL,	/* serve vcpu->doorbell */
 	RL_REQ_PV_EOI,		/* vcpu->pv_eoi_set has to be looked at where one may sleep */
+	RL_REQ_RING_FULL,	/* leave KVM_RUN as long as the dirty ring is full */
 };
 
 /* Where a vCPU is, for rl_vcpu_kick(); ordered with ->requests by full barriers. */
@@ -99,6 +101,7 @@ struct rl_vcpu {
 
 	struct kvm_run *run;		/* shared with user space: never trusted */
 	void *pio_data;			/* second page of the mapping */
+	struct rl_dirty_ring dirty_ring;
 	struct rl_exit exit;		/* the last one */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
 	bool rip_watched;		/* user space wrote registers since: */

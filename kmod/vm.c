@@ -223,6 +223,8 @@ static const struct {
 	FLAGS(KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS |
 	      KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, x2apic_api),
 	SWITCH(KVM_CAP_MAX_VCPU_ID, RL_MAX_VCPU_ID, ~0ull, max_vcpu_id),
+	NUMBER(KVM_CAP_DIRTY_LOG_RING, RL_DIRTY_RING_MAX),
+	NUMBER(KVM_CAP_DIRTY_LOG_RING_ACQ_REL, RL_DIRTY_RING_MAX),
 	NUMBER(KVM_CAP_MAX_VCPUS, RL_MAX_VCPUS),
 	NUMBER(KVM_CAP_NR_MEMSLOTS, RL_NR_MEMSLOTS),
 	NUMBER(KVM_CAP_IRQ_ROUTING, RL_NR_GSIS),
@@ -316,6 +318,9 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 	switch (cap->cap) {
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return rl_set_manual_protect(vm, val);
+	case KVM_CAP_DIRTY_LOG_RING:
+	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
+		return rl_set_dirty_ring(vm, val);
 	case KVM_CAP_SPLIT_IRQCHIP:
 		return rl_split_irqchip(vm, val);
 	case KVM_CAP_X86_DISABLE_EXITS:
@@ -423,6 +428,7 @@ static int vm_set_nr_mmu_pages(struct rl_vm *vm, unsigned long n)
 	X(KVM_GET_NR_MMU_PAGES, RAW, READ_ONCE(vm->nr_mmu_pages))			\
 	X(KVM_REGISTER_COALESCED_MMIO, IN, rl_coalesced_add(vm, data))			\
 	X(KVM_UNREGISTER_COALESCED_MMIO, IN, rl_coalesced_del(vm, data))		\
+	X(KVM_RESET_DIRTY_RINGS, RAW, rl_reset_dirty_rings(vm))				\
 	X(KVM_GET_STATS_FD, RAW, rl_vm_stats_fd(vm))					\
 	X(KVM_SET_TSS_ADDR, RAW, arg > (u32)(-3 * PAGE_SIZE) ? -EINVAL : 0)		\
 	X(KVM_SET_IDENTITY_MAP_ADDR, IN, vm->nr_vcpus ? -EINVAL : 0)			\

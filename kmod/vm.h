@@ -75,6 +75,7 @@ struct rl_vm {
 	bool dead;			/* [a] retired after a bug of ours */
 	struct rl_msr_filter __rcu *msr_filter;	/* [l] lock, SRCU to read; NULL: none */
 	u64 nr_mmu_pages;		/* [l] KVM_SET_NR_MMU_PAGES */
+	u32 dirty_ring_size;		/* [l] bytes of each vCPU's; 0: the log is a bitmap */
 	/* KVM_ENABLE_CAP's; [l] but read without it */
 	u64 disabled_exits;		/* KVM_X86_DISABLE_EXITS_*, before the first vCPU */
 	u64 user_msr_reasons;		/* KVM_MSR_EXIT_REASON_* */

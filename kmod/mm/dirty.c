@@ -49,6 +49,8 @@ static struct rl_memslot *logged_slot(struct rl_vm *vm, u32 id)
 {
 	struct rl_memslot *slot = rl_slot_by_id(vm, id);
 
+	if (vm->dirty_ring_size)
+		return ERR_PTR(-ENXIO);
 	if (!IS_ERR(slot) && !slot->dirty_bitmap)
 		return ERR_PTR(-ENOENT);
 	return slot;
@@ -137,7 +139,7 @@ out:
  *
  * Return: 0, -EINVAL for a slot id or range that cannot be (first_page and,
  * short of the slot's end, num_pages are multiples of 64), -ENOENT for a slot
- * that is not there or not logged, -EFAULT, -ENOMEM.
+ * that is not there or not logged, -ENXIO when there are rings, -EFAULT, -ENOMEM.
  */
 int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log)
 {

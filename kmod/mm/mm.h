@@ -14,6 +14,7 @@
 
 /* Immutable once published, but for the bits of the bitmap. */
 struct rl_memslot {
+	struct rl_vm *vm;
 	gfn_t base_gfn;
 	u64 npages;
 	hva_t hva;
@@ -90,6 +91,23 @@ int rl_guest_cmpxchg(struct rl_vm *vm, gpa_t gpa, u64 *old, u64 new, int len);
 int rl_set_manual_protect(struct rl_vm *vm, u64 options);	/* KVM_DIRTY_LOG_MANUAL_* */
 int rl_get_dirty_log(struct rl_vm *vm, struct kvm_dirty_log *log);
 int rl_clear_dirty_log(struct rl_vm *vm, struct kvm_clear_dirty_log *log);
+
+/* dirty_ring.c */
+#define RL_DIRTY_RING_MAX	(65536 * sizeof(struct kvm_dirty_gfn))
+
+struct rl_dirty_ring {
+	struct kvm_dirty_gfn *gfns;	/* shared with user space: never trusted */
+	u32 size;			/* entries, a power of 2; 0: there is none */
+	u32 dirty;			/* count entries: those added, by the vCPU's thread */
+	u32 reset;			/* and those taken back, [s] */
+};
+
+int rl_set_dirty_ring(struct rl_vm *vm, u64 size);	/* bytes */
+int rl_dirty_ring_create(struct rl_vcpu *vcpu);
+void rl_dirty_ring_destroy(struct rl_vcpu *vcpu);
+struct page *rl_dirty_ring_page(struct rl_vcpu *vcpu, unsigned long n);	/* or NULL */
+bool rl_dirty_ring_full(struct rl_vcpu *vcpu);		/* nearly: time to leave */
+int rl_reset_dirty_rings(struct rl_vm *vm);
 
 /* tdp.c: the second-stage table */
 int rl_mmu_init(struct rl_vm *vm);

@@ -44,6 +44,9 @@ void rl_tdp_split(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *t
 void rl_tdp_link(struct rl_vm *vm, const struct rl_tdp_iter *it, struct page *table);
 void rl_tdp_flush(struct rl_vm *vm);
 
+/* dirty_ring.c */
+void rl_dirty_ring_push(const struct rl_memslot *slot, u64 offset);
+
 /* hostpt.c */
 /**
  * struct rl_host_page - how the owner's page table maps one hva

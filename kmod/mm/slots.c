@@ -187,8 +187,9 @@ void rl_slot_mark_dirty(const struct rl_memslot *slot, gfn_t gfn)
 {
 	unsigned long bit = gfn - slot->base_gfn;
 
-	if (slot->dirty_bitmap)
-		set_bit_le(bit, slot->dirty_bitmap);
+	if (slot->dirty_bitmap && !test_and_set_bit_le(bit, slot->dirty_bitmap) &&
+	    slot->vm->dirty_ring_size)
+		rl_dirty_ring_push(slot, bit);
 }
 
 /*
@@ -244,6 +245,11 @@ static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 	return slots;
 }
 
+static bool log_begins_set(struct rl_vm *vm)
+{
+	return vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET && !vm->dirty_ring_size;
+}
+
 /*
  * Make @slots the array, with what it says about @old and @new true of the
  * second-stage table from the first moment. @old is gone when this returns.
@@ -272,8 +278,7 @@ static void slots_publish(struct rl_vm *vm, struct rl_memslots *slots,
 	if (log != logged && rl_tdp_caps.dirty_log)
 		rl_request_all(vm, RL_REQ_INTERCEPTS, true);
 	/* A log that begins all set has nothing to catch yet. */
-	if (old && !gone && log && !logged &&
-	    !(mmu->manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)) {
+	if (old && !gone && log && !logged && !log_begins_set(vm)) {
 		rl_tdp_catch_writes(vm, old->base_gfn, end);
 		rl_tdp_flush(vm);
 	}
@@ -302,7 +307,7 @@ static int slot_get_bitmap(struct rl_vm *vm, const struct rl_memslot *old, struc
 				     GFP_KERNEL_ACCOUNT);
 	if (!new->dirty_bitmap)
 		return -ENOMEM;
-	if (vm->mmu.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET)
+	if (log_begins_set(vm))
 		bitmap_set(new->dirty_bitmap, 0, new->npages);
 	return 0;
 }
@@ -368,6 +373,7 @@ static int region_set(struct rl_vm *vm, const struct kvm_userspace_memory_region
 	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 	if (!new)
 		return -ENOMEM;
+	new->vm = vm;
 	new->id = mem->slot;
 	new->base_gfn = mem->guest_phys_addr >> PAGE_SHIFT;
 	new->npages = mem->memory_size >> PAGE_SHIFT;

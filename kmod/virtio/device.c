@@ -520,7 +520,13 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	}
 	dev->id = vm->next_vdev++;
 	list_add_tail(&dev->link, &vm->vdevs);
+	r = vm->dirty_ring_size ? -EINVAL : 0;	/* what it writes is no vCPU's */
 	mutex_unlock(&vm->vdevs_lock);
+	if (r) {
+		put_unused_fd(fd);
+		fput(file);		/* and the device with it */
+		return r;
+	}
 	fd_install(fd, file);
 	return fd;
 

@@ -207,6 +207,8 @@ static size_t make_cap(void *p)
 	/* Dirty rings forbid the log for good: rarely. */
 	if (c->cap == KVM_CAP_DIRTY_LOG_RING && !one_in(20))
 		c->cap = KVM_CAP_X2APIC_API;
+	if (c->cap == KVM_CAP_DIRTY_LOG_RING && one_in(2))
+		c->args[0] = 1ull << (10 + rnd(12));
 	return sizeof(*c);
 }
 

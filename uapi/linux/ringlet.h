@@ -103,7 +103,8 @@ struct ringlet_caps {
  *
  * The descriptors may be closed afterwards.
  *
- * Errors: EINVAL (type, flags, numbers, a backend of the wrong kind), EBADF (no
+ * Errors: EINVAL (type, flags, numbers, a backend of the wrong kind, a VM with
+ * KVM_CAP_DIRTY_LOG_RING: a device writes with no vCPU to log it), EBADF (no
  * such descriptor, or not open for what is wanted), EIO, ENOMEM, EMFILE, ENFILE.
  */
 struct ringlet_create_device {
