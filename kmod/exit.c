@@ -555,7 +555,15 @@ static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
 	return 0;
 }
 
-/* None of these needs an announcement in CPUID. */
+/* A lock is free that the other one waits for in HLT, or is about to wait for. */
+static void unhalt(struct rl_vcpu *vcpu)
+{
+	if (!vcpu)
+		return;
+	WRITE_ONCE(vcpu->pv_unhalted, true);
+	rl_vcpu_wake(vcpu);
+}
+
 static int exit_hypercall(struct rl_vcpu *vcpu)
 {
 	u64 mask = rl_is_64bit_code(vcpu) ? ~0ull : U32_MAX;
@@ -568,6 +576,9 @@ static int exit_hypercall(struct rl_vcpu *vcpu)
 		ret = 0;
 	} else if (nr == KVM_HC_SCHED_YIELD && rl_pv_has(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {
 		rl_vcpu_yield_to_peer(vcpu);
+		ret = 0;
+	} else if (nr == KVM_HC_KICK_CPU && rl_pv_has(vcpu, KVM_FEATURE_PV_UNHALT)) {
+		unhalt(rl_vcpu_by_id(vcpu->vm, vcpu->regs[RL_RCX] & mask));
 		ret = 0;
 	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
 		ret = hypercall_map_range(vcpu, mask);

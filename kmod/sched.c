@@ -241,7 +241,7 @@ bool rl_vcpu_runnable(struct rl_vcpu *vcpu)
 	/* A vCPU that waits for INIT or SIPI wakes for nothing else. */
 	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
 		return false;
-	if (rl_request_test(vcpu, RL_REQ_UNHALT) || vcpu->exception.pending)
+	if (READ_ONCE(vcpu->pv_unhalted) || vcpu->exception.pending)
 		return true;
 	if (atomic_read(&vcpu->nmi_queued) ||
 	    (vcpu->nmi_pending && rl_ops->nmi_allowed(vcpu)))

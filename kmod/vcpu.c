@@ -205,14 +205,12 @@ static int handle_requests(struct rl_vcpu *vcpu)
 	}
 	if (rl_request_check(vcpu, RL_REQ_INTERCEPTS))
 		rl_ops->update_intercepts(vcpu);
-	rl_request_check(vcpu, RL_REQ_UNHALT);
 	rl_request_check(vcpu, RL_REQ_PV_EOI);
 	return RL_RESUME;
 }
 
 /* What can be dealt with right before the entry, IRQs off. */
-#define FAST_REQUESTS	(BIT(RL_REQ_EVENT) | BIT(RL_REQ_TLB_FLUSH) | \
-			 BIT(RL_REQ_UNHALT) | BIT(RL_REQ_TIMER))
+#define FAST_REQUESTS	(BIT(RL_REQ_EVENT) | BIT(RL_REQ_TLB_FLUSH) | BIT(RL_REQ_TIMER))
 
 static void fast_requests(struct rl_vcpu *vcpu)
 {
@@ -222,7 +220,6 @@ static void fast_requests(struct rl_vcpu *vcpu)
 	}
 	if (rl_request_check(vcpu, RL_REQ_TIMER))
 		rl_lapic_timer_fired(vcpu);
-	rl_request_check(vcpu, RL_REQ_UNHALT);
 	if (rl_request_check(vcpu, RL_REQ_EVENT))
 		rl_event_inject(vcpu);
 }
@@ -314,8 +311,10 @@ static int sleep_or_wake(struct rl_vcpu *vcpu)
 	}
 	if (rl_request_check(vcpu, RL_REQ_TIMER))
 		rl_lapic_timer_fired(vcpu);
-	if (READ_ONCE(vcpu->mp_state) == KVM_MP_STATE_HALTED && rl_vcpu_runnable(vcpu))
+	if (READ_ONCE(vcpu->mp_state) == KVM_MP_STATE_HALTED && rl_vcpu_runnable(vcpu)) {
+		WRITE_ONCE(vcpu->pv_unhalted, false);
 		WRITE_ONCE(vcpu->mp_state, KVM_MP_STATE_RUNNABLE);
+	}
 	if (rl_request_test(vcpu, RL_REQ_VM_DEAD))
 		return -EIO;
 	return RL_RESUME;

@@ -36,7 +36,6 @@ enum rl_request {
 	RL_REQ_STEAL,		/* publish steal time */
 	RL_REQ_TIMER,		/* an APIC timer fired: turn it into an interrupt */
 	RL_REQ_APIC_STATE,	/* INIT or SIPI waits in vcpu->lapic */
-	RL_REQ_UNHALT,		/* somebody wants this vCPU out of HLT */
 	RL_REQ_VM_DEAD,		/* rl_vm_retire(): no entry ever again */
 	RL_REQ_IOAPIC_EOI,	/* tell user space's I/O APIC: vcpu->eoi_vector */
 	RL_REQ_TPR_ACCESS,	/* tell user space: vcpu->tpr_access */
@@ -177,7 +176,8 @@ struct rl_vcpu {
 	bool pv_enforced;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	bool tpr_reporting;		/* KVM_TPR_ACCESS_REPORTING */
 	bool pv_eoi_set;		/* the guest may clear a bit for its EOI */
-	u64 pv_eoi_msr;
+	u64 pv_eoi_msr, async_pf_msr;
+	bool pv_unhalted;		/* KVM_HC_KICK_CPU: its next HLT, or this one, ends */
 	s16 extint;			/* split irqchip: vector of KVM_INTERRUPT, or -1 */
 	struct { u64 rip; bool write; } tpr_access;
 	int mp_state;			/* KVM_MP_STATE_*; [atomic]: others write it to wake */

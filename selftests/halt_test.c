@@ -209,4 +209,47 @@ TEST(halted_with_interrupts_off)
 	vm_free(vm);
 }
 
+static bool amd;	/* the guest's copy */
+
+static u64 guest_kick(u64 id)
+{
+	u64 ret = 5;		/* KVM_HC_KICK_CPU */
+
+	if (amd)
+		asm volatile("vmmcall" : "+a"(ret) : "b"(0), "c"(id) : "memory");
+	else
+		asm volatile("vmcall" : "+a"(ret) : "b"(0), "c"(id) : "memory");
+	return ret;
+}
+
+/* A paravirtual lock's holder wakes who sleeps for it, or is about to. */
+TEST(kicked_by_hypercall)
+{
+	struct sigaction sa = { .sa_handler = interrupted };
+	struct vm *vm = vm_puppet(2, VM_IRQCHIP);
+	struct vcpu *a = vm->vcpus[0], *b = vm->vcpus[1];
+	pthread_t me = pthread_self(), thread;
+	struct kvm_mp_state mp;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	G(vm, amd) = rl_host_is_amd();
+	puppet_call(b, guest_irq_setup, EOI_XAPIC);
+	ASSERT_EQ(0, puppet_call(a, guest_kick, 1));		/* before it sleeps */
+	puppet_call(b, guest_halt_closed, 0);
+	for (int i = 0; i < 3; i++) {
+		puppet_set(b, PUPPET_CALL, (u64)guest_halt_closed, 0, 0);
+		pthread_create(&thread, NULL, send_signal, &me);
+		ASSERT_EQ(-EINTR, vcpu_try_run(b));
+		pthread_join(thread, NULL);
+		kvm_do(b->fd, KVM_GET_MP_STATE, &mp);
+		ASSERT_EQ(KVM_MP_STATE_HALTED, mp.mp_state);
+		ASSERT_EQ(0, puppet_call(a, guest_kick, 1));
+		kvm_do(b->fd, KVM_GET_MP_STATE, &mp);
+		ASSERT_EQ(KVM_MP_STATE_RUNNABLE, mp.mp_state);
+		expect_sync(b, PUPPET_STAGE);
+	}
+	ASSERT_EQ(0, puppet_call(a, guest_kick, 77));		/* nobody */
+	vm_free(vm);
+}
+
 TEST_HARNESS_MAIN

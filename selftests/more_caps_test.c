@@ -78,7 +78,7 @@ TEST_F(caps, exit_hypercall)
 	EXPECT_EQ(-1000, puppet_call(self->v, guest_map_range, 1));
 }
 
-static const u32 pv_msrs[] = { 0x11, 0x12, 0x4b564d00, 0x4b564d01, 0x4b564d03 };
+static const u32 pv_msrs[] = { 0x11, 0x12, 0x4b564d00, 0x4b564d01, 0x4b564d03, 0x4b564d02 };
 
 static void guest_pv_msrs(u64 expected)
 {
@@ -117,11 +117,54 @@ TEST_F(caps, pv_features)
 	EXPECT_EQ(-EINVAL, kvm_try(self->v->fd, KVM_ENABLE_CAP, &flags));
 	EXPECT_EQ(-EINVAL, enable_cap(self->v->fd, KVM_CAP_EXIT_HYPERCALL, 0));
 	EXPECT_EQ(-EINVAL, enable_cap(self->vm->fd, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1));
-	run_pv(0, false, 0x1f);
+	run_pv(0, false, 0x3f);
 	run_pv(0, true, 0);
 	run_pv(1u << 0, true, 0x03);	/* CLOCKSOURCE */
 	run_pv(1u << 3, true, 0x0c);	/* CLOCKSOURCE2 */
 	run_pv(1u << 5, true, 0x10);	/* STEAL_TIME */
+	run_pv(1u << 4, true, 0x20);	/* ASYNC_PF */
+}
+
+/* What QEMU's CPU models ask for unless told otherwise, some of it with "enforce". */
+TEST_F(caps, pv_features_that_are_expected)
+{
+	u32 want = 0x1000000 | 0xb | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7;
+	struct kvm_cpuid2 *cpuid = rl_supported_cpuid(self->vm->dev);
+	struct kvm_cpuid_entry2 *e = rl_cpuid_find(cpuid, 0x40000001, 0);
+
+	ASSERT_NE(NULL, e);
+	EXPECT_EQ(want, e->eax & want);
+	free(cpuid);
+}
+
+static u64 wrmsr_trap(struct vcpu *v, u32 msr, u64 val)
+{
+	puppet_wrmsr(v, msr, val);
+	return puppet(v)->trap;
+}
+
+TEST_F(caps, async_pf_msr)
+{
+	const u32 msr = 0x4b564d02;
+	struct vcpu *v;
+	struct vm *vm;
+
+	NEEDS(KVM_CAP_ASYNC_PF);
+	vm = vm_puppet(1, VM_IRQCHIP);
+	v = vm->vcpus[0];
+	EXPECT_EQ(0, wrmsr_trap(v, msr, 0x5003));
+	EXPECT_EQ(TRAP(GP, 0), wrmsr_trap(v, msr, 0x5011));	/* reserved */
+	EXPECT_EQ(TRAP(GP, 0), wrmsr_trap(v, msr, 0x5021));
+	EXPECT_EQ(0x5003, vcpu_get_msr(v, msr));
+	EXPECT_EQ(0, wrmsr_trap(v, msr, 0));
+	vm_free(vm);
+
+	/* What belongs to it comes by interrupt. */
+	vm = vm_puppet(1, 0);
+	v = vm->vcpus[0];
+	EXPECT_EQ(TRAP(GP, 0), wrmsr_trap(v, msr, 0x5001));
+	EXPECT_EQ(0, wrmsr_trap(v, msr, 0));
+	vm_free(vm);
 }
 
 TEST_F(caps, triple_fault_event)

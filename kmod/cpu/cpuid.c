@@ -306,7 +306,8 @@ int rl_cpuid_init(void)
 
 	features = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
 		   BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | BIT(KVM_FEATURE_NOP_IO_DELAY) |
-		   BIT(KVM_FEATURE_PV_EOI);
+		   BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_ASYNC_PF) |
+		   BIT(KVM_FEATURE_PV_UNHALT);
 	if (sched_info_on())
 		features |= BIT(KVM_FEATURE_STEAL_TIME);
 	e = add(SIGNATURE, 0, false, nothing);
@@ -380,6 +381,9 @@ static void entry_now(struct rl_vcpu *vcpu, const struct kvm_cpuid_entry2 *e,
 		if (vcpu->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
 			set_bit_to(&now->ecx, F(MWAIT),
 				   vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT);
+	} else if (e->function == KVM_CPUID_FEATURES &&
+		   vcpu->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
+		now->eax &= ~BIT(KVM_FEATURE_PV_UNHALT);	/* its HLT is nobody's to end */
 	} else if (e->function == 0xd && e->index == 0) {
 		now->ebx = rl_xsave_area_size(rl_xcr0_now(vcpu), false);
 	} else if (e->function == 0xd && e->index == 1 && e->eax & F(XSAVEC)) {

@@ -155,6 +155,9 @@ int rl_get_mp_state(struct rl_vcpu *vcpu, struct kvm_mp_state *st)
 	if (vcpu->lapic && rl_lapic_has_init_sipi(vcpu))
 		rl_lapic_do_init_sipi(vcpu);
 	st->mp_state = vcpu->mp_state;
+	/* Its kick would be lost on the way to another host. */
+	if (st->mp_state == KVM_MP_STATE_HALTED && READ_ONCE(vcpu->pv_unhalted))
+		st->mp_state = KVM_MP_STATE_RUNNABLE;
 	return 0;
 }
 

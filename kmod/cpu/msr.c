@@ -129,6 +129,17 @@ static int set_pv_eoi(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 	return rl_pv_eoi_set_msr(vcpu, m->data);
 }
 
+/*
+ * Page faults are sent by interrupt alone, as on KVM, and that is a feature of its own
+ * which is not offered: a guest that switches this on still waits for its pages.
+ */
+static int set_async_pf(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	if (m->data & GENMASK(5, 2) || (m->data && !vcpu->lapic))
+		return 1;
+	return set_field(vcpu, m);
+}
+
 static int get_apic_base(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	m->data = vcpu->apic_base;
@@ -373,6 +384,8 @@ static const struct rl_msr_row rows[] = {
 	    .flags = SAVE),
 	ONE(MSR_KVM_SYSTEM_TIME_NEW, get_field, rl_set_system_time,
 	    .offset = OFF(pv.system_time_msr), PV(CLOCKSOURCE2), .flags = SAVE),
+	ONE(MSR_KVM_ASYNC_PF_EN, get_field, set_async_pf, .offset = OFF(async_pf_msr),
+	    PV(ASYNC_PF), .flags = SAVE),
 	ONE(MSR_KVM_STEAL_TIME, get_field, rl_set_steal_time, .offset = OFF(pv.steal_msr),
 	    PV(STEAL_TIME), .flags = SAVE),
 	ONE(MSR_KVM_PV_EOI_EN, get_field, set_pv_eoi, .offset = OFF(pv_eoi_msr), PV(PV_EOI),
@@ -496,6 +509,8 @@ int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 void rl_msr_reset(struct rl_vcpu *vcpu, bool init)
 {
 	rl_clock_reset(vcpu, init);
+	vcpu->async_pf_msr = 0;
+	vcpu->pv_unhalted = false;
 	if (init)
 		return;
 	vcpu->misc_enable = MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL | MSR_IA32_MISC_ENABLE_BTS_UNAVAIL;
