@@ -69,7 +69,7 @@ TEST_F(slots, overlaps)
 	EXPECT_EQ(-EEXIST, vm_set_region(vm, SLOT + 1, GPA + PAGE, PAGE, mem, 0));
 	EXPECT_EQ(-EEXIST, vm_set_region(vm, SLOT + 1, GPA - SIZE, 2 * SIZE, mem, 0));
 	/* also when it reaches beyond what there can be */
-	EXPECT_EQ(-EEXIST, vm_set_region(vm, SLOT + 1, GPA, 1ull << 41, mem, 0));
+	EXPECT_EQ(-EEXIST, vm_set_region(vm, SLOT + 1, GPA, 1ull << 41, (u8 *)PAGE, 0));
 	/* neighbours on both sides, and two windows on the same memory, are fine */
 	EXPECT_EQ(0, vm_set_region(vm, SLOT + 1, GPA + SIZE, SIZE, mem, 0));
 	EXPECT_EQ(0, vm_set_region(vm, SLOT + 2, GPA - SIZE, SIZE, mem, 0));
