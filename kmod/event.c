@@ -199,12 +199,15 @@ void rl_deliver_payload(struct rl_vcpu *vcpu)
 	if (exc->vector == X86_TRAP_PF) {
 		vcpu->cr2 = exc->payload;
 	} else if (exc->vector == X86_TRAP_DB) {
+		bool update = vcpu->own_debug || vcpu->dr7 & RL_DR7_GD;
+
+		if (vcpu->own_debug)	/* the guest's are in the CPU */
+			rl_ops->sync_debug(vcpu);
 		vcpu->dr6 &= ~DR6_B0_TO_B3;
 		vcpu->dr6 |= DR6_ONES | (exc->payload & DR6_CAUSES);
-		if (vcpu->dr7 & RL_DR7_GD) {
-			vcpu->dr7 &= ~RL_DR7_GD;
+		vcpu->dr7 &= ~RL_DR7_GD;
+		if (update)
 			rl_update_dr(vcpu);
-		}
 	}
 	exc->has_payload = false;
 	exc->payload = 0;

@@ -601,6 +601,58 @@ TEST_F(regs, debug_registers)
 	EXPECT_EQ(-EFAULT, kvm_try(v->fd, KVM_SET_DEBUGREGS, 8));
 }
 
+/* step_run(MMIO address): some instructions that exit, each with a trap behind it */
+u64 step_run(u64 mmio);
+extern const char step_code[], step_end[];
+asm(".pushsection .text\n"
+    "step_run:\n"
+    "	push %rbx; mov %rdi, %rsi; pushfq; pop %r10; mov %r10, %r11; or $0x100, %r11\n"
+    "	push %r11; popfq\n"
+    "step_code:\n"
+    "	xor %eax, %eax; cpuid; mov $0x1b, %ecx; rdmsr; in $0x80, %al; mov (%rsi), %eax; nop\n"
+    "	push %r10; popfq\n"
+    "step_end:\n"
+    "	pop %rbx; ret\n"
+    ".popsection\n");
+
+static u64 step_rip[16], step_dr6[16];
+static u32 nr_steps;
+
+static void note_step(struct guest_regs *regs)
+{
+	step_rip[nr_steps & 15] = regs->rip;
+	asm volatile("mov %%dr6, %0; mov %1, %%dr6" : "=&r"(step_dr6[nr_steps & 15])
+		     : "r"(0xffff0ff0ull));
+	nr_steps++;
+}
+
+static u64 guest_step(u64 mmio)
+{
+	guest_handlers[DB] = note_step;
+	return step_run(mmio);
+}
+
+/* A guest that steps itself, over what is carried out for it, too. */
+TEST_F(regs, single_step_over_exits)
+{
+	static const u8 lengths[] = { 2, 2, 5, 2, 2, 2, 1, 2, 1 };
+	struct vcpu *v = self->v;
+	u64 rip = (u64)step_code;
+
+	if (rl_host_is_bochs())
+		SKIP(return, "Bochs does not enter a guest with TF set");
+	puppet_set(v, PUPPET_CALL, (u64)guest_step, 0, HOLE_GPA);
+	expect_in(v, 0x80, 1);
+	expect_mmio_read(v, HOLE_GPA, 4);
+	expect_sync(v, PUPPET_STAGE);
+	EXPECT_EQ(ARRAY_SIZE(lengths), G(self->vm, nr_steps));
+	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		rip += lengths[i];
+		EXPECT_EQ(rip, G(self->vm, step_rip[i])) TH_LOG("step %d", i);
+		EXPECT_EQ(0xffff4ff0, G(self->vm, step_dr6[i])) TH_LOG("step %d", i);
+	}
+}
+
 TEST_F(regs, vcpu_events)
 {
 	struct kvm_vcpu_events e, back;
