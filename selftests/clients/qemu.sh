@@ -68,7 +68,7 @@ tools_fill()
 	local root=$1 guest=$1.guest
 
 	unpack_debs tools qemu-utils gdb-minimal libdebuginfod1 libipt2 libxxhash0 \
-		memtest86+ ipxe grub-rescue-pc ovmf u-boot-qemu cpu-checker
+		memtest86+ ipxe grub-rescue-pc u-boot-qemu cpu-checker
 	unpack_i386
 	mkdir -p "$root/clients" "$root/guest"
 	qemu_iso "$root/guest" || return 1
@@ -78,10 +78,9 @@ tools_fill()
 	ln -s "$CACHE/tools/usr/lib/grub-rescue/grub-rescue-cdrom.iso" "$root/guest/grub.iso"
 	ln -s "$CACHE/tools/usr/lib/ipxe/ipxe.iso" "$root/guest/ipxe.iso"
 	ln -s "$CACHE/tools/boot/memtest86+x64.bin" "$root/guest/memtest.bin"
-	ln -s "$CACHE/tools/usr/share/OVMF/OVMF_CODE.fd" "$CACHE/tools/usr/share/OVMF/OVMF_VARS.fd" \
-		"$root/guest"
 	ln -s "$CACHE/tools/usr/lib/u-boot/qemu-x86_64/u-boot.rom" "$root/guest/u-boot.rom"
-	stage_unpacked "$root" tools usr/sbin/kvm-ok
+	mkdir -p "$root/usr/sbin"
+	ln -s "$CACHE/tools/usr/sbin/kvm-ok" "$root/usr/sbin/kvm-ok"
 	ln -s "$CACHE"/i386/boot/vmlinuz-* "$root/guest/vmlinuz-i386"
 	mkdir -p "$guest"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,etc,root}
 	cp "$CACHE/i386/bin/busybox" "$guest/bin/busybox"
