@@ -564,6 +564,20 @@ static void unhalt(struct rl_vcpu *vcpu)
 	rl_vcpu_wake(vcpu);
 }
 
+/* KVM_HC_SEND_IPI: two words of APIC ids from RDX on, and an ICR. */
+static long hypercall_send_ipi(struct rl_vcpu *vcpu, u64 mask)
+{
+	u64 icr = vcpu->regs[RL_RSI] & mask, min = (u32)vcpu->regs[RL_RDX];
+
+	if (icr & (APIC_DEST_LOGICAL | APIC_DEST_ALLBUT))
+		return -KVM_EINVAL;
+	if (!vcpu->lapic)
+		return -KVM_EOPNOTSUPP;
+	return rl_apic_send_ids(vcpu->lapic, icr, vcpu->regs[RL_RBX] & mask, min) +
+	       rl_apic_send_ids(vcpu->lapic, icr, vcpu->regs[RL_RCX] & mask,
+				min + hweight64(mask));
+}
+
 static int exit_hypercall(struct rl_vcpu *vcpu)
 {
 	u64 mask = rl_is_64bit_code(vcpu) ? ~0ull : U32_MAX;
@@ -580,6 +594,8 @@ static int exit_hypercall(struct rl_vcpu *vcpu)
 	} else if (nr == KVM_HC_KICK_CPU && rl_pv_has(vcpu, KVM_FEATURE_PV_UNHALT)) {
 		unhalt(rl_vcpu_by_id(vcpu->vm, vcpu->regs[RL_RCX] & mask));
 		ret = 0;
+	} else if (nr == KVM_HC_SEND_IPI && rl_pv_has(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
+		ret = hypercall_send_ipi(vcpu, mask);
 	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
 		ret = hypercall_map_range(vcpu, mask);
 		if (!ret)

@@ -679,6 +679,50 @@ TEST(ipi_x2apic)
 	stop_receivers(vm);
 }
 
+static struct { u64 low, high, min, icr; } pv_ipi;
+
+static u64 guest_pv_ipi(u64 amd)
+{
+	u64 ret = 10;		/* KVM_HC_SEND_IPI */
+
+	if (amd)
+		asm volatile("vmmcall" : "+a"(ret) : "b"(pv_ipi.low), "c"(pv_ipi.high),
+			     "d"(pv_ipi.min), "S"(pv_ipi.icr) : "memory");
+	else
+		asm volatile("vmcall" : "+a"(ret) : "b"(pv_ipi.low), "c"(pv_ipi.high),
+			     "d"(pv_ipi.min), "S"(pv_ipi.icr) : "memory");
+	return ret;
+}
+
+static u64 send_pv_ipi(struct vm *vm, u64 low, u64 high, u64 min, u64 icr)
+{
+	G(vm, pv_ipi.low) = low;
+	G(vm, pv_ipi.high) = high;
+	G(vm, pv_ipi.min) = min;
+	G(vm, pv_ipi.icr) = icr;
+	return puppet_call(vm->vcpus[0], guest_pv_ipi, rl_host_is_amd());
+}
+
+/* Everybody may ask for it, told by CPUID or not. */
+TEST(ipi_hypercall)
+{
+	struct vm *vm = receivers(EOI_X2APIC);
+
+	EXPECT_EQ(2, send_pv_ipi(vm, 0x5, 0, 0, 0x41));
+	EXPECT_EQ(0x5, got(vm, 0x41, 2));
+	EXPECT_EQ(2, send_pv_ipi(vm, 0x86, 0, 1, 0x42));	/* from id 1 on */
+	EXPECT_EQ(0xc, got(vm, 0x42, 2));
+	EXPECT_EQ(0, send_pv_ipi(vm, 0, ~0ull, 0, 0x43));	/* from 64 on */
+	EXPECT_EQ(0, send_pv_ipi(vm, ~0u, 0, ~0u, 0x43));
+	EXPECT_EQ(0, send_pv_ipi(vm, ~0u, 0, 1ull << 31, 0x43));
+	EXPECT_EQ(-22ull, send_pv_ipi(vm, 1, 0, 0, ICR_ALL | 0x43));
+	EXPECT_EQ(-22ull, send_pv_ipi(vm, 1, 0, 0, ICR_LOGICAL | 0x43));
+	EXPECT_EQ(1, send_pv_ipi(vm, 8, 0, 0, 0x44));
+	EXPECT_EQ(8, got(vm, 0x44, 1));
+	EXPECT_EQ(0, got(vm, 0x43, 0));
+	stop_receivers(vm);
+}
+
 /* Logical destinations, each vCPU's LDR set through its APIC state before it starts. */
 static struct vm *logical_receivers(u32 dfr, const u8 ldr[NR])
 {

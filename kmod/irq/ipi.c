@@ -277,10 +277,9 @@ bool rl_apic_dest_exists(struct rl_vm *vm, const struct rl_apic_msg *msg)
 	return visit_dests(vm, msg, exists, NULL);
 }
 
-/* A write of the interrupt command register; @dest is 8 bits in xAPIC mode. */
-void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
+static struct rl_apic_msg icr_msg(struct rl_lapic *apic, u32 low, u32 dest)
 {
-	struct rl_apic_msg msg = {
+	return (struct rl_apic_msg) {
 		.dest = dest,
 		.vector = low & APIC_VECTOR_MASK,
 		.mode = low & APIC_MODE_MASK,
@@ -291,11 +290,40 @@ void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
 		.shorthand = low & APIC_DEST_ALLBUT,
 		.src = apic,
 	};
+}
+
+/* A write of the interrupt command register; @dest is 8 bits in xAPIC mode. */
+void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest)
+{
+	struct rl_apic_msg msg = icr_msg(apic, low, dest);
 
 	if (msg.mode <= APIC_DM_LOWEST && msg.vector < 16)
 		rl_lapic_error(apic, APIC_ESR_SENDILL);
 	else
 		rl_apic_deliver(apic->vcpu->vm, &msg);
+}
+
+/**
+ * rl_apic_send_ids() - An IPI to a set of vCPUs at once
+ * @apic: who sends it
+ * @low: lower half of an ICR, physical and without a shorthand
+ * @ids: bit N is for the APIC id @min + N
+ * @min: an APIC id
+ *
+ * Return: the number of vCPUs that took it.
+ */
+int rl_apic_send_ids(struct rl_lapic *apic, u32 low, unsigned long ids, u64 min)
+{
+	struct rl_apic_msg msg = icr_msg(apic, low, 0);
+	struct rl_lapic *to;
+	int i, n = 0;
+
+	for_each_set_bit(i, &ids, BITS_PER_LONG) {
+		to = min < RL_MAX_VCPU_ID ? x2apic_by_id(apic->vcpu->vm, min + i, true) : NULL;
+		if (to)
+			n += rl_lapic_receive(to, &msg);
+	}
+	return n;
 }
 
 /* INIT and SIPI */

@@ -130,6 +130,7 @@ int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_vapic(struct rl_vcpu *vcpu, const struct kvm_vapic_addr *vapic);
 int rl_tpr_reporting(struct rl_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl);
+int rl_apic_send_ids(struct rl_lapic *apic, u32 low, unsigned long ids, u64 min);
 /* INIT or SIPI waits? / act on it: resets the vCPU, sets mp_state, CS:IP of the SIPI. */
 bool rl_lapic_has_init_sipi(struct rl_vcpu *vcpu);
 void rl_lapic_do_init_sipi(struct rl_vcpu *vcpu);
