@@ -308,6 +308,10 @@ void svm_update_intercepts(struct rl_vcpu *vcpu)
 			  rl_guest_has(vcpu, X86_FEATURE_RDTSCP);
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		svm_intercept(svm, INTERCEPT_RDTSCP, !svm->has_rdtscp);
+	if (boot_cpu_has(X86_FEATURE_INVPCID))
+		svm_intercept(svm, INTERCEPT_INVPCID, !rl_guest_has(vcpu, X86_FEATURE_INVPCID));
+	if (boot_cpu_has(X86_FEATURE_RDPRU))
+		svm_intercept(svm, INTERCEPT_RDPRU, true);
 	svm_set_msrpm(svm, rcu_access_pointer(vcpu->vm->msr_filter));
 	svm_update_debug(vcpu);
 }
