@@ -10,9 +10,6 @@
 #include "inject.h"
 #include "harness.h"
 
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	400	/* KVM makes files in debugfs for each VM, and that is slow */
-
 #define PAGE		0x1000ull
 #define SLOT		3
 #define GPA		0x20000000ull
@@ -351,6 +348,13 @@ static void still_dirty(struct shot *s)
 	puppet_write(s->v, GPA + 5 * PAGE, 1);
 }
 
+/* A failure that does no harm, in a checker of the host's: handed out, and written again. */
+static void dirty_again(struct shot *s, long ret)
+{
+	CHECK(NULL, !s->unchanged || dirty[0] == 1ull << 5, "KVM_GET_DIRTY_LOG: %#lx", dirty[0]);
+	puppet_write(s->v, GPA + 5 * PAGE, 1);
+}
+
 TEST(memory_slots)
 {
 	struct kvm_dirty_log log = { .slot = SLOT, .dirty_bitmap = dirty };
@@ -374,7 +378,7 @@ TEST(memory_slots)
 	kvm_do(vm->fd, KVM_GET_DIRTY_LOG, &log);
 	puppet_write(v, GPA + 5 * PAGE, 1);
 	/* KVM forgets what it could not copy out */
-	INJECT(vm->fd, KVM_GET_DIRTY_LOG, &log, .vm = vm, .v = v,
+	INJECT(vm->fd, KVM_GET_DIRTY_LOG, &log, .vm = vm, .v = v, .undo = dirty_again,
 	       .unchanged = is_ringlet() ? still_dirty : NULL);
 	/* the log switched off, on, the slot moved, deleted */
 	region.flags = 0;
