@@ -4,7 +4,7 @@
  * and no doorbell gets lost, and nothing is left behind.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define MSI_ADDR	0xfee00000u
 #define IOAPIC_GPA	0xfec00000ull

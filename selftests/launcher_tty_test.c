@@ -25,7 +25,7 @@
 #include <unistd.h>
 #include <utmp.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define GUEST_GPA	0x100000
 #define WAIT_MS		20000

@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define SLOT		5
 #define PAGE		0x1000ull

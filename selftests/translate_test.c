@@ -4,7 +4,7 @@
  * an address leads to, and which entries lead nowhere.
  */
 #include "lib.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #define MEM_SIZE	0x100000
 #define TOP		0x1000		/* the table in CR3; the next ones follow */

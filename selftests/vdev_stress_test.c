@@ -11,9 +11,6 @@
 #include "lib/vdev.h"
 #include "harness.h"
 
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	400
-
 #define F(bit)		(1ull << (bit))
 #define BELL_PORT	0x5670
 #define BELL_GPA	(HOLE_GPA + 0x100)
