@@ -14,7 +14,7 @@ say() { echo "$ME: $*" >&2; }
 die() { echo "$ME: $*" >&2; exit 1; }
 
 # Kernel messages that fail a run, whatever the command said.
-BAD_LOG='WARNING:|BUG:|kernel BUG|Oops|general protection fault[,:]|suspicious RCU'
+BAD_LOG='WARNING:|BUG:|BUG [^ ]+ [(]|kernel BUG|Oops|general protection fault[,:]|suspicious RCU'
 BAD_LOG="$BAD_LOG|sleeping function|KASAN|UBSAN|INFO: possible|INFO: task .* blocked"
 BAD_LOG="$BAD_LOG|inconsistent lock state|possible recursive|rcu: INFO|refcount_t:"
 BAD_LOG="$BAD_LOG|corruption|Kernel panic|unchecked MSR access|kmemleak: [0-9]+ new"
