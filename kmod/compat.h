@@ -9,6 +9,8 @@
 #include <linux/eventfd.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
+#include <asm/apic.h>
+#include <asm/irq_vectors.h>
 
 /* Add one to an eventfd's counter; IRQs on or off. */
 static inline void rl_eventfd_signal(struct eventfd_ctx *ctx)
@@ -17,6 +19,16 @@ static inline void rl_eventfd_signal(struct eventfd_ctx *ctx)
 	eventfd_signal(ctx);
 #else
 	eventfd_signal(ctx, 1);
+#endif
+}
+
+/* The vector that the kernel has for posted interrupts, to another CPU. */
+static inline void rl_send_posted(int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	__apic_send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#else
+	apic->send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
 #endif
 }
 

@@ -26,6 +26,7 @@
 #include <asm/debugreg.h>
 #include <asm/kvm_para.h>
 
+#include "compat.h"
 #include "cpu/cpu.h"
 #include "trace.h"
 #include "vcpu.h"
@@ -169,13 +170,7 @@ static void count_kick(struct rl_vcpu *vcpu, int cpu)
 	rl_trace(kick, vcpu, true, cpu);
 }
 
-/**
- * rl_vcpu_kick() - Make a vCPU look at its requests
- * @vcpu: the vCPU
- *
- * Out of the guest by an IPI, or out of HLT. Context: any but NMI.
- */
-void rl_vcpu_kick(struct rl_vcpu *vcpu)
+static void kick(struct rl_vcpu *vcpu, bool post)
 {
 	int me, cpu;
 
@@ -187,9 +182,34 @@ void rl_vcpu_kick(struct rl_vcpu *vcpu)
 	cpu = READ_ONCE(vcpu->cpu);
 	if (READ_ONCE(vcpu->mode) == RL_IN_GUEST && cpu != me && cpu >= 0) {
 		count_kick(vcpu, cpu);
-		smp_send_reschedule(cpu);
+		if (post)
+			rl_send_posted(cpu);
+		else
+			smp_send_reschedule(cpu);
 	}
 	put_cpu();
+}
+
+/**
+ * rl_vcpu_kick() - Make a vCPU look at its requests
+ * @vcpu: the vCPU
+ *
+ * Out of the guest by an IPI, or out of HLT. Context: any but NMI.
+ */
+void rl_vcpu_kick(struct rl_vcpu *vcpu)
+{
+	kick(vcpu, false);
+}
+
+/**
+ * rl_vcpu_post() - Have the CPU look at the interrupts posted for a vCPU
+ * @vcpu: the vCPU
+ *
+ * In the guest by an IPI that does not end the run, or out of HLT. Context: any but NMI.
+ */
+void rl_vcpu_post(struct rl_vcpu *vcpu)
+{
+	kick(vcpu, true);
 }
 
 static void ack_ipi(void *unused)

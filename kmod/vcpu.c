@@ -269,6 +269,8 @@ static void enter_guest(struct rl_vcpu *vcpu)
 	rl_fpu_leave(vcpu);
 	/* A host interrupt that ended the run is taken here; it hit the guest's time. */
 	current->flags |= PF_VCPU;
+	if (vcpu->host_vector)
+		rl_ops->take_irq(vcpu);
 	local_irq_enable();
 	current->flags &= ~PF_VCPU;
 	/* An entry that was prepared and not made, or what could not be read then. */

@@ -102,6 +102,7 @@ struct rl_vcpu {
 	void *pio_data;			/* second page of the mapping */
 	struct rl_dirty_ring dirty_ring;
 	struct rl_exit exit;		/* the last one */
+	u8 host_vector;			/* the exit acknowledged this interrupt of the host's, or 0 */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
 	bool rip_watched;		/* user space wrote registers since: */
 	gva_t user_rip;			/* linear RIP before it did */
@@ -297,6 +298,7 @@ void rl_sched_new_thread(struct rl_vcpu *vcpu);
 void rl_vcpu_load(struct rl_vcpu *vcpu);
 void rl_vcpu_put(struct rl_vcpu *vcpu);
 void rl_vcpu_kick(struct rl_vcpu *vcpu);
+void rl_vcpu_post(struct rl_vcpu *vcpu);
 bool rl_vcpu_wake(struct rl_vcpu *vcpu);
 void rl_vcpu_block(struct rl_vcpu *vcpu);
 void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu);

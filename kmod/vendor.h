@@ -24,6 +24,7 @@ struct rl_vendor_caps {
 	u8 tsc_frac_bits;	/* fraction bits of the scaling ratio */
 	u64 max_tsc_ratio;
 	bool virtual_apic;	/* the CPU can run a local APIC in x2APIC mode: irq/apicv.c */
+	bool posted;		/* ... and an IPI tells it to look at what others sent */
 	bool deadline_timer;	/* the backend ends a run at vcpu->cpu_deadline: RL_EXIT_TIMER */
 	bool guest_debug;	/* a debugger's breakpoints and steps all work */
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
@@ -68,6 +69,8 @@ struct rl_vendor_ops {
 	 * rl_requeue_*(). [i]
 	 */
 	void (*run)(struct rl_vcpu *vcpu);
+	/* With vcpu->host_vector: call the handler of that interrupt of the host's. [i] */
+	void (*take_irq)(struct rl_vcpu *vcpu);
 
 	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */
 	/* Segments as the emulator has them, CS in a few instructions. [i]/[l], set [l] */

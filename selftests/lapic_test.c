@@ -271,103 +271,6 @@ TEST_F(lapic, in_service)
 	EXPECT_EQ(0, APIC_BIT(v, APIC_ISR, 0x61));
 }
 
-#define MSR_PV_EOI	0x4b564d04
-
-enum { TAKE, IGNORE, EXIT_FIRST };
-static u32 pv_eoi_way, pv_eoi_offers, pv_eoi_count;
-
-static void guest_pv_eoi(struct guest_regs *regs)
-{
-	u8 offered;
-
-	pv_eoi_count++;
-	if (pv_eoi_way == EXIT_FIRST)
-		guest_rdmsr(MSR_APIC_BASE);
-	if (pv_eoi_way == IGNORE) {
-		pv_eoi_offers += *(volatile u8 *)FREE_GPA & 1;
-		apic_write(APIC_EOI, 0);
-		return;
-	}
-	asm volatile("btrl $0, %0\n\tsetc %1" : "+m"(*(u32 *)FREE_GPA), "=q"(offered) : : "cc");
-	pv_eoi_offers += offered;
-	if (!offered)
-		apic_write(APIC_EOI, 0);
-}
-
-static u64 guest_pv_eoi_setup(u64 way)
-{
-	guest_handlers[0x61] = guest_handlers[0x71] = guest_pv_eoi;
-	pv_eoi_way = way;
-	pv_eoi_offers = pv_eoi_count = 0;
-	return 0;
-}
-
-/* With virtual-interrupt delivery the CPU takes EOIs itself and there is nothing to save. */
-static bool may_have_apicv(void)
-{
-	static const char *const files[] = { "ringlet/parameters/apicv",
-					     "kvm_intel/parameters/enable_apicv" };
-	char name[64];
-	bool may = false;
-
-	for (int i = 0; i < 2; i++) {
-		snprintf(name, sizeof(name), "/sys/module/%s", files[i]);
-		FILE *f = fopen(name, "r");
-
-		may |= f && getc(f) == 'Y';
-		if (f)
-			fclose(f);
-	}
-	return may && !rl_host_is_amd();
-}
-
-TEST_F(lapic, pv_eoi)
-{
-	struct vcpu *v = self->v;
-	u8 *bit = vm_hva(self->vm, FREE_GPA);
-
-	puppet_wrmsr(v, MSR_PV_EOI, FREE_GPA | 3);		/* reserved */
-	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
-	EXPECT_EQ(0, vcpu_get_msr(v, MSR_PV_EOI));
-	puppet_wrmsr(v, MSR_PV_EOI, HOLE_GPA | 1);
-	EXPECT_EQ(0, vcpu_get_msr(v, MSR_PV_EOI));
-	puppet_wrmsr(v, MSR_PV_EOI, FREE_GPA | 1);
-	EXPECT_EQ(FREE_GPA | 1, vcpu_get_msr(v, MSR_PV_EOI));
-
-	for (u32 way = TAKE; way <= EXIT_FIRST; way++) {
-		puppet_call(v, guest_pv_eoi_setup, way);
-		for (u32 n = 1; n <= 10; n++) {
-			ipi(v, 0, ICR_SELF | 0x61);
-			seen(v, 0);
-			EXPECT_EQ(n, G(self->vm, pv_eoi_count));
-			EXPECT_EQ(0, APIC_BIT(v, APIC_ISR, 0x61));
-			EXPECT_EQ(0, *bit);
-		}
-		/* Any exit takes it back, also one that the host has its own reason for. */
-		if (way == EXIT_FIRST) {
-			EXPECT_EQ(0, G(self->vm, pv_eoi_offers));
-		} else if (!may_have_apicv()) {
-			EXPECT_LT(0, G(self->vm, pv_eoi_offers));
-		}
-	}
-
-	/* While another one waits, the end of the first has to be known at once. */
-	puppet_call(v, guest_pv_eoi_setup, TAKE);
-	ipi(v, 0, ICR_SELF | 0x61);
-	ipi(v, 0, ICR_SELF | 0x71);
-	seen(v, 0);
-	EXPECT_EQ(2, G(self->vm, pv_eoi_count));
-	EXPECT_GE(1, G(self->vm, pv_eoi_offers));
-	EXPECT_EQ(0, apic_get(v, APIC_PPR));
-
-	puppet_wrmsr(v, MSR_PV_EOI, 0);
-	puppet_call(v, guest_pv_eoi_setup, TAKE);
-	ipi(v, 0, ICR_SELF | 0x61);
-	seen(v, 0);
-	EXPECT_EQ(1, G(self->vm, pv_eoi_count));
-	EXPECT_EQ(0, G(self->vm, pv_eoi_offers));
-}
-
 TEST_F(lapic, timer_one_shot)
 {
 	struct vcpu *v = self->v;
@@ -473,6 +376,107 @@ TEST_F(lapic, software_disable)
 	EXPECT_EQ(0, seen(v, 0x41));
 	ipi(v, 0, ICR_SELF | 0x41);
 	EXPECT_EQ(1, seen(v, 0x41));
+}
+
+#define MSR_PV_EOI	0x4b564d04
+
+enum { TAKE, IGNORE, EXIT_FIRST };
+static u32 pv_eoi_way, pv_eoi_offers, pv_eoi_count;
+
+static void guest_pv_eoi(struct guest_regs *regs)
+{
+	u8 offered;
+
+	pv_eoi_count++;
+	if (pv_eoi_way == EXIT_FIRST)
+		guest_rdmsr(MSR_APIC_BASE);
+	if (pv_eoi_way == IGNORE) {
+		pv_eoi_offers += *(volatile u8 *)FREE_GPA & 1;
+		apic_write(APIC_EOI, 0);
+		return;
+	}
+	asm volatile("btrl $0, %0\n\tsetc %1" : "+m"(*(u32 *)FREE_GPA), "=q"(offered) : : "cc");
+	pv_eoi_offers += offered;
+	if (!offered)
+		apic_write(APIC_EOI, 0);
+}
+
+static u64 guest_pv_eoi_setup(u64 way)
+{
+	guest_handlers[0x61] = guest_handlers[0x71] = guest_pv_eoi;
+	pv_eoi_way = way;
+	pv_eoi_offers = pv_eoi_count = 0;
+	return 0;
+}
+
+/* With virtual-interrupt delivery the CPU takes EOIs itself and there is nothing to save. */
+static bool may_have_apicv(void)
+{
+	static const char *const files[] = { "ringlet/parameters/apicv",
+					     "kvm_intel/parameters/enable_apicv" };
+	char name[64];
+	bool may = false;
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "/sys/module/%s", files[i]);
+		FILE *f = fopen(name, "r");
+
+		may |= f && getc(f) == 'Y';
+		if (f)
+			fclose(f);
+	}
+	return may && !rl_host_is_amd();
+}
+
+/*
+ * Its #GP is what Bochs reports again when an exit cuts short a virtual interrupt, until
+ * the next event that is injected: that of nmi.
+ */
+TEST_F(lapic, pv_eoi)
+{
+	struct vcpu *v = self->v;
+	u8 *bit = vm_hva(self->vm, FREE_GPA);
+
+	puppet_wrmsr(v, MSR_PV_EOI, FREE_GPA | 3);		/* reserved */
+	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
+	EXPECT_EQ(0, vcpu_get_msr(v, MSR_PV_EOI));
+	puppet_wrmsr(v, MSR_PV_EOI, HOLE_GPA | 1);
+	EXPECT_EQ(0, vcpu_get_msr(v, MSR_PV_EOI));
+	puppet_wrmsr(v, MSR_PV_EOI, FREE_GPA | 1);
+	EXPECT_EQ(FREE_GPA | 1, vcpu_get_msr(v, MSR_PV_EOI));
+
+	for (u32 way = TAKE; way <= EXIT_FIRST; way++) {
+		puppet_call(v, guest_pv_eoi_setup, way);
+		for (u32 n = 1; n <= 10; n++) {
+			ipi(v, 0, ICR_SELF | 0x61);
+			seen(v, 0);
+			EXPECT_EQ(n, G(self->vm, pv_eoi_count));
+			EXPECT_EQ(0, APIC_BIT(v, APIC_ISR, 0x61));
+			EXPECT_EQ(0, *bit);
+		}
+		/* Any exit takes it back, also one that the host has its own reason for. */
+		if (way == EXIT_FIRST) {
+			EXPECT_EQ(0, G(self->vm, pv_eoi_offers));
+		} else if (!may_have_apicv()) {
+			EXPECT_LT(0, G(self->vm, pv_eoi_offers));
+		}
+	}
+
+	/* While another one waits, the end of the first has to be known at once. */
+	puppet_call(v, guest_pv_eoi_setup, TAKE);
+	ipi(v, 0, ICR_SELF | 0x61);
+	ipi(v, 0, ICR_SELF | 0x71);
+	seen(v, 0);
+	EXPECT_EQ(2, G(self->vm, pv_eoi_count));
+	EXPECT_GE(1, G(self->vm, pv_eoi_offers));
+	EXPECT_EQ(0, apic_get(v, APIC_PPR));
+
+	puppet_wrmsr(v, MSR_PV_EOI, 0);
+	puppet_call(v, guest_pv_eoi_setup, TAKE);
+	ipi(v, 0, ICR_SELF | 0x61);
+	seen(v, 0);
+	EXPECT_EQ(1, G(self->vm, pv_eoi_count));
+	EXPECT_EQ(0, G(self->vm, pv_eoi_offers));
 }
 
 static u64 nmis, nmi_depth, nmi_nested;

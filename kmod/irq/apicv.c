@@ -3,17 +3,24 @@
  * A local APIC that the CPU runs by itself: it delivers from the page's IRR, moves
  * vectors to ISR, and takes TPR, EOI and self IPIs without an exit.
  *
- * Owns:    apic->virtual, apic->sent.
+ * Owns:    apic->virtual, apic->posted.
  * Touches: the register page, while the guest does not run.
- * Locks:   none. apic->sent are atomic bits that anybody sets; the rest belongs to
+ * Locks:   none. apic->posted are atomic bits that anybody sets; the rest belongs to
  *          the vCPU's thread.
  * Manuals: SDM Vol 3C, "APIC Virtualization and Virtual Interrupts".
  *
  * While the guest runs the page is the CPU's: a sender leaves its vector in
- * apic->sent, requests RL_REQ_EVENT and kicks, and the vCPU moves it to IRR before
- * it goes on. Posted interrupts would save the kick. They are not used: the CPU
- * must then acknowledge the host's interrupts on exit, which hands them to us to be
- * called through the IDT, and the notification vectors are the kernel's own KVM's.
+ * apic->posted, requests RL_REQ_EVENT and kicks, and the vCPU moves it to IRR before
+ * it goes on. Where the CPU processes posted interrupts, the kick is an IPI that makes
+ * it do so itself, without an exit; when the IPI finds the guest left, the request is
+ * seen before the next entry. ON tells that an IPI is on its way and saves the next:
+ *
+ *	sender                              vCPU, or the CPU in the guest
+ *	set bit in sent                     clear ON
+ *	set ON: mine?                       smp_mb()
+ *	request, smp_mb(), in guest? IPI    move sent to IRR
+ *
+ * The request comes behind ON, so that an ON whose IPI was not needed is cleared.
  *
  * Only in x2APIC mode: there the accesses that need no exit are named MSR by
  * MSR. xAPIC mode has its page emulated, EOIs and all, which the CPU's idea of
@@ -26,9 +33,23 @@
 /* Highest vector that waits to be moved to IRR, or -1. */
 int rl_apicv_sent(const struct rl_lapic *apic)
 {
-	unsigned int vector = find_last_bit(apic->sent, 256);
+	unsigned int vector = find_last_bit(apic->posted.sent, 256);
 
 	return vector < 256 ? vector : -1;
+}
+
+/* A vector was added to those sent. Any context. */
+void rl_apicv_notify(struct rl_lapic *apic)
+{
+	bool post = rl_caps.posted, notified = post && test_and_set_bit(0, &apic->posted.notified);
+
+	rl_request(apic->vcpu, RL_REQ_EVENT);
+	if (notified)
+		rl_vcpu_wake(apic->vcpu);
+	else if (post)
+		rl_vcpu_post(apic->vcpu);
+	else
+		rl_vcpu_kick(apic->vcpu);
 }
 
 /* In the vCPU's thread, or with vcpu->mutex: not while it is in the guest. */
@@ -37,13 +58,17 @@ void rl_apicv_collect(struct rl_lapic *apic)
 	unsigned long bits;
 	unsigned int i, bit;
 
-	/* The CPU sets bits in IRR as well. */
-	if (apic->virtual)
+	if (READ_ONCE(apic->posted.notified)) {
+		clear_bit(0, &apic->posted.notified);
+		smp_mb__after_atomic();		/* see the table on top */
+	}
+	/* The CPU sets bits in IRR as well; and a sender may have seen the APIC in other hands. */
+	if (apic->virtual || rl_apicv_sent(apic) >= 0)
 		WRITE_ONCE(apic->irr_words, 0xff);
-	for (i = 0; i < ARRAY_SIZE(apic->sent); i++) {
-		if (!READ_ONCE(apic->sent[i]))
+	for (i = 0; i < ARRAY_SIZE(apic->posted.sent); i++) {
+		if (!READ_ONCE(apic->posted.sent[i]))
 			continue;
-		bits = xchg(&apic->sent[i], 0);
+		bits = xchg(&apic->posted.sent[i], 0);
 		for_each_set_bit(bit, &bits, BITS_PER_LONG)
 			set_bit(bit & 31, lapic_word(apic, APIC_IRR, i * BITS_PER_LONG + bit));
 	}
@@ -76,6 +101,12 @@ void rl_apicv_choose(struct rl_vcpu *vcpu)
 bool rl_lapic_virtual(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic && vcpu->lapic->virtual;
+}
+
+/* What the CPU is told the address of: 64 bytes, see struct rl_posted. */
+void *rl_lapic_posted(struct rl_vcpu *vcpu)
+{
+	return &vcpu->lapic->posted;
 }
 
 void *rl_lapic_regs(struct rl_vcpu *vcpu)

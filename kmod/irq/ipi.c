@@ -233,7 +233,7 @@ static int receive_nth(struct rl_lapic *apic, const struct rl_apic_msg *msg, int
 static int count_busy(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *unused)
 {
 	return lapic_test(apic, APIC_IRR, msg->vector) || lapic_test(apic, APIC_ISR, msg->vector) ||
-	       test_bit(msg->vector, apic->sent);
+	       test_bit(msg->vector, apic->posted.sent);
 }
 
 /**

@@ -145,6 +145,7 @@ void rl_lapic_tsc_changed(struct rl_vcpu *vcpu);
 void rl_lapic_sync(struct rl_vcpu *vcpu);
 /* For APICv: register page (4 KiB, kernel address), what needs no exit, and the two traps. */
 void *rl_lapic_regs(struct rl_vcpu *vcpu);
+void *rl_lapic_posted(struct rl_vcpu *vcpu);
 bool rl_lapic_msr_passes(u32 index, bool write);
 void rl_eoi_vectors(struct rl_vm *vm, unsigned long *vectors);	/* 256 bits */
 void rl_lapic_write_trap(struct rl_vcpu *vcpu, u32 offset);

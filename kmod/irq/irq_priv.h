@@ -73,13 +73,23 @@ struct rl_lapic_timer {
 	bool pending;		/* [a] expired, not yet an interrupt */
 };
 
+/*
+ * Interrupts on their way to the IRR of an APIC that the CPU runs, in the layout of
+ * SDM Vol 3C, "Posted-Interrupt Processing": 64 bytes.
+ */
+struct rl_posted {
+	unsigned long sent[4];
+	unsigned long notified;	/* bit 0, "ON": whoever sets it sends the IPI */
+	unsigned long others[3];
+} __aligned(64);
+
 struct rl_lapic {
 	struct rl_vcpu *vcpu;
 	void *regs;		/* the page; IRR and TMR [a], the rest [v] */
 	unsigned long irr_words; /* [a] words of IRR that may have bits; see rl_lapic_irr() */
 	int isr_top;		/* [v] highest vector in service, or -1; not if @virtual */
 	bool virtual;		/* [v] the CPU delivers from IRR and takes EOIs: apicv.c */
-	unsigned long sent[4];	/* [a] if so: vectors on their way to IRR */
+	struct rl_posted posted; /* [a] if so */
 	gpa_t vapic_addr;	/* [v] KVM_SET_VAPIC_ADDR, 0: none */
 	bool lvt0_nmi;		/* [v] counted in irq.nmi_lvt0 */
 	unsigned long errors;	/* [a] ESR bits since the last write of ESR */
@@ -148,6 +158,7 @@ void rl_pv_eoi_offer(struct rl_lapic *apic, u8 vector);
 
 /* apicv.c */
 void rl_apicv_collect(struct rl_lapic *apic);
+void rl_apicv_notify(struct rl_lapic *apic);
 int rl_apicv_sent(const struct rl_lapic *apic);
 void rl_eoi_vectors_changed(struct rl_vm *vm);
 

@@ -95,7 +95,7 @@ static int lapic_find_pending(struct rl_lapic *apic)
 	if (apic->virtual)
 		WRITE_ONCE(apic->irr_words, 0xff);	/* the CPU sets bits as well */
 	irr = rl_lapic_irr(apic);
-	if (apic->virtual)
+	if (rl_caps.virtual_apic)
 		irr = max(irr, rl_apicv_sent(apic));
 	/* Only a higher priority class than the processor's interrupts it. */
 	if (irr < 0 || (irr & 0xf0) <= (lapic_get(apic, APIC_PROCPRI) & 0xf0))
@@ -188,7 +188,7 @@ void rl_lapic_sync(struct rl_vcpu *vcpu)
 		return;
 	if (unlikely(apic->vapic_addr))
 		rl_vapic_fetch(apic);
-	if (apic->virtual)
+	if (rl_caps.virtual_apic)
 		rl_apicv_collect(apic);
 	lapic_update_ppr(apic);
 	rl_ops->update_apic(vcpu, lapic_get(apic, APIC_TASKPRI), rl_lapic_irr(apic),
@@ -206,8 +206,8 @@ void rl_lapic_error(struct rl_lapic *apic, u32 bit)
 static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 {
 	unsigned long *tmr = lapic_word(apic, APIC_TMR, msg->vector);
+	bool virtual = READ_ONCE(apic->virtual), merged;
 	int bit = msg->vector & 31;
-	bool merged;
 
 	if ((msg->level && !msg->assert) || !lapic_hw_enabled(apic) || !lapic_sw_enabled(apic))
 		return 0;
@@ -221,17 +221,22 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 		else
 			clear_bit(bit, tmr);
 	}
-	if (READ_ONCE(apic->virtual))
-		merged = test_and_set_bit(msg->vector, apic->sent);
+	if (virtual)
+		merged = test_and_set_bit(msg->vector, apic->posted.sent);
 	else
 		merged = test_and_set_bit(bit, lapic_word(apic, APIC_IRR, msg->vector));
 	/* Whoever set it first also kicks. */
 	if (!merged) {
 		set_bit(msg->vector >> 5, &apic->irr_words);
-		rl_request(apic->vcpu, RL_REQ_EVENT);
 		/* A vCPU's thread looks at its own requests before it enters. */
-		if (msg->src != apic)
+		if (msg->src == apic) {
+			rl_request(apic->vcpu, RL_REQ_EVENT);
+		} else if (virtual) {
+			rl_apicv_notify(apic);
+		} else {
+			rl_request(apic->vcpu, RL_REQ_EVENT);
 			rl_vcpu_kick(apic->vcpu);
+		}
 	}
 	return 1;
 }
@@ -593,7 +598,7 @@ static void lapic_reset_regs(struct rl_lapic *apic)
 
 	rl_lapic_timer_stop(apic);
 	memset(apic->regs, 0, PAGE_SIZE);
-	bitmap_zero(apic->sent, 256);
+	bitmap_zero(apic->posted.sent, 256);
 	lapic_set(apic, APIC_ID, id);
 	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
 	if (lapic_is_x2apic(apic))
@@ -690,7 +695,8 @@ int rl_lapic_create(struct rl_vcpu *vcpu)
 {
 	struct rl_lapic *apic;
 
-	apic = kzalloc(sizeof(*apic), GFP_KERNEL_ACCOUNT);
+	/* A power of two is aligned to itself, as the CPU wants apic->posted. */
+	apic = kzalloc(roundup_pow_of_two(sizeof(*apic)), GFP_KERNEL_ACCOUNT);
 	if (!apic)
 		return -ENOMEM;
 	apic->regs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
@@ -752,7 +758,7 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 
 	rl_lapic_timer_stop(apic);
 	memcpy(apic->regs, s->regs, sizeof(s->regs));
-	bitmap_zero(apic->sent, 256);
+	bitmap_zero(apic->posted.sent, 256);
 	if (lapic_is_x2apic(apic)) {
 		lapic_set(apic, APIC_ID, vcpu->id);
 		lapic_set(apic, APIC_LDR, rl_x2apic_ldr(vcpu->id));

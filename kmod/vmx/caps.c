@@ -32,6 +32,11 @@ static bool apicv = true;
 module_param(apicv, bool, 0444);
 MODULE_PARM_DESC(apicv, "let the CPU run guests' local APICs in x2APIC mode, where it can");
 
+static unsigned int posted_interrupts = 1;
+module_param(posted_interrupts, uint, 0444);
+MODULE_PARM_DESC(posted_interrupts,
+		 "interrupts reach a running guest without an exit: 0 no, 1 where the CPU can, 2 all but the CPU's part, with apicv");
+
 /* Raw values at load: every other CPU must have the same. */
 static const u32 cap_msrs[] = {
 	MSR_IA32_VMX_BASIC, MSR_IA32_VMX_TRUE_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
@@ -60,7 +65,7 @@ struct ctl_group {
 static const struct ctl_group groups[] = {
 	{
 		.msr = MSR_IA32_VMX_TRUE_PINBASED_CTLS, .result = &vmx_cfg.pin,
-		.may = PIN_BASED_VMX_PREEMPTION_TIMER,
+		.may = PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR,
 		.must = {
 			{ PIN_BASED_EXT_INTR_MASK, "external-interrupt exiting" },
 			{ PIN_BASED_NMI_EXITING, "NMI exiting" },
@@ -101,6 +106,7 @@ static const struct ctl_group groups[] = {
 		},
 	}, {
 		.msr = MSR_IA32_VMX_TRUE_EXIT_CTLS, .result = &vmx_cfg.exit,
+		.may = VM_EXIT_ACK_INTR_ON_EXIT,
 		.must = {
 			{ VM_EXIT_HOST_ADDR_SPACE_SIZE, "host address-space size" },
 			{ VM_EXIT_SAVE_DEBUG_CONTROLS, "save debug controls" },
@@ -228,6 +234,28 @@ static void setup_tick(void)
 	rl_caps.deadline_timer = true;
 }
 
+/*
+ * SDM Vol 3C, "Posted-Interrupt Processing": an interrupt of the host's with one
+ * certain vector is the guest's, with what the descriptor lists. The CPU can tell
+ * only when it acknowledges the host's interrupts on exit, so the others have to be
+ * called through the IDT (vmx_take_irq()); with FRED there is none. The vector is the
+ * kernel's for this purpose: outside a guest its handler does nothing.
+ */
+static void setup_posted(void)
+{
+	u32 posted = vmx_cfg.pin & PIN_BASED_POSTED_INTR;
+
+	rl_caps.posted = rl_caps.virtual_apic && (vmx_cfg.exit & VM_EXIT_ACK_INTR_ON_EXIT) &&
+			 posted_interrupts && (posted || posted_interrupts == 2);
+#ifdef X86_FEATURE_FRED
+	rl_caps.posted &= !boot_cpu_has(X86_FEATURE_FRED);
+#endif
+	if (!rl_caps.posted)
+		vmx_cfg.exit &= ~VM_EXIT_ACK_INTR_ON_EXIT;
+	if (!rl_caps.posted || posted_interrupts == 2)
+		vmx_cfg.pin &= ~PIN_BASED_POSTED_INTR;
+}
+
 /**
  * vmx_caps_setup() - Fill vmx_cfg from the capability MSRs
  *
@@ -284,6 +312,7 @@ int vmx_caps_setup(void)
 			       (vmx_cfg.exec2 & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE) &&
 			       (vmx_cfg.exec2 & SECONDARY_EXEC_APIC_REGISTER_VIRT) &&
 			       (vmx_cfg.exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	setup_posted();
 	rl_caps.guest_debug = true;
 	rl_caps.hypercall = RL_VMCALL;
 	rl_caps.pause_skips = true;

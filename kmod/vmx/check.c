@@ -87,10 +87,15 @@ static const char *check_injection(const struct guest *g)
 static const char *check_controls(const struct guest *g)
 {
 	u64 eptp = vmcs_read(EPT_POINTER), vtpr;
-	u32 threshold = vmcs_read32(TPR_THRESHOLD);
+	u32 threshold = vmcs_read32(TPR_THRESHOLD), pin = vmcs_read32(PIN_BASED_VM_EXEC_CONTROL);
 
-	FAIL_IF(vmcs_read32(PIN_BASED_VM_EXEC_CONTROL) != vmx_cfg.pin,
+	FAIL_IF((pin ^ vmx_cfg.pin) & ~PIN_BASED_POSTED_INTR,
 		"pin-based controls are not what was set");
+	FAIL_IF((pin & PIN_BASED_POSTED_INTR) &&
+		(!(g->exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY) ||
+		 !(vmcs_read32(VM_EXIT_CONTROLS) & VM_EXIT_ACK_INTR_ON_EXIT) ||
+		 vmcs_read(POSTED_INTR_NV) >> 8 || vmcs_read(POSTED_INTR_DESC_ADDR) % 64),
+		"\"process posted interrupts\" lacks other controls, a vector or a descriptor");
 	FAIL_IF(g->exec & ~(vmx_cfg.exec | CPU_BASED_CR8_LOAD_EXITING |
 			    CPU_BASED_CR8_STORE_EXITING | CPU_BASED_MONITOR_TRAP_FLAG),
 		"processor-based controls have bits the CPU lacks");

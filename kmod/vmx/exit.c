@@ -107,6 +107,13 @@ static void decode_exception(struct vmx_vcpu *v, struct rl_exit *exit)
 		set_pending_step(v);
 }
 
+static void decode_interrupt(struct vmx_vcpu *v, struct rl_exit *exit)
+{
+	/* The thread calls its handler when it has put the guest's FPU state away. */
+	if (vmx_cfg.exit & VM_EXIT_ACK_INTR_ON_EXIT)
+		v->vcpu.host_vector = vmcs_read32(VM_EXIT_INTR_INFO) & INTR_INFO_VECTOR_MASK;
+}
+
 static void decode_triple_fault(struct vmx_vcpu *v, struct rl_exit *exit)
 {
 	/* The event whose delivery failed for good is not delivered again. */
@@ -233,7 +240,7 @@ static const struct vmx_exit {
 	[EXIT_REASON_##reason] = { .name = #reason, .kind = RL_EXIT_##knd,	\
 				   .flags = flg, .decode = fn }
 	EXIT(EXCEPTION_NMI,	EXCEPTION,	VECTORS, decode_exception),
-	EXIT(EXTERNAL_INTERRUPT, INTR,		0, NULL),
+	EXIT(EXTERNAL_INTERRUPT, INTR,		0, decode_interrupt),
 	EXIT(TRIPLE_FAULT,	SHUTDOWN,	0, decode_triple_fault),
 	EXIT(INIT_SIGNAL,	UNKNOWN,	0, NULL),
 	EXIT(SIPI_SIGNAL,	UNKNOWN,	0, NULL),

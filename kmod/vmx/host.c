@@ -224,6 +224,17 @@ void vmx_write_kernel_gs_base(struct vmx_vcpu *v, u64 base)
 	preempt_enable();
 }
 
+static unsigned long host_idt;
+
+/* The exit has acknowledged an interrupt of the host's: nobody else will call its handler. */
+void vmx_take_irq(struct rl_vcpu *vcpu)
+{
+	u8 vector = vcpu->host_vector;
+
+	vcpu->host_vector = 0;
+	rl_vmx_call_gate(gate_offset((gate_desc *)host_idt + vector));
+}
+
 /**
  * vmx_write_host_const() - The part of the host state that is the same on every CPU
  */
@@ -241,6 +252,7 @@ void vmx_write_host_const(void)
 	vmcs_write(HOST_GS_SELECTOR, 0);
 	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
 	store_idt(&idt);
+	host_idt = idt.address;
 	vmcs_write(HOST_IDTR_BASE, idt.address);
 	vmcs_write(HOST_RIP, (unsigned long)rl_vmx_exit_point);
 	rdmsrl(MSR_IA32_SYSENTER_CS, val);

@@ -12,6 +12,7 @@
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
+#include <asm/segment.h>
 #include "vmenter.h"
 
 /* Places in vcpu->regs, in the order of the instruction encoding. */
@@ -22,6 +23,21 @@
 #define REG_RBP	(5 * 8)
 #define REG_RSI	(6 * 8)
 #define REG_RDI	(7 * 8)
+
+/* void rl_vmx_call_gate(unsigned long handler): see vmenter.h */
+SYM_FUNC_START(rl_vmx_call_gate)
+	push	%rbp
+	mov	%rsp, %rbp
+	and	$~15, %rsp	/* as interrupts do in 64-bit mode */
+	push	$__KERNEL_DS
+	push	%rbp
+	pushf
+	push	$__KERNEL_CS
+	CALL_NOSPEC rdi		/* the rest of the frame is what CALL pushes; IRET returns */
+	mov	%rbp, %rsp	/* it is: for objtool, which knows CALL and RET only */
+	pop	%rbp
+	RET
+SYM_FUNC_END(rl_vmx_call_gate)
 
 .section .noinstr.text, "ax"
 

@@ -37,6 +37,9 @@ struct vmx_entry {
  */
 int rl_vmx_enter(struct vmx_entry *entry, unsigned long *regs);
 
+/* What the CPU does for an interrupt whose gate leads to @handler. IRQs off. */
+void rl_vmx_call_gate(unsigned long handler);
+
 /* Where VM exits arrive: the value of HOST_RIP. */
 extern char rl_vmx_exit_point[];
 #endif

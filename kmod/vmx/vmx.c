@@ -12,6 +12,7 @@
  */
 #include <linux/mm.h>
 #include <asm/debugreg.h>
+#include <asm/irq_vectors.h>
 #include <asm/nospec-branch.h>
 #include <asm/perf_event.h>
 #include <asm/tlbflush.h>
@@ -255,13 +256,16 @@ static u32 virtual_apic(struct vmx_vcpu *v)
 	rl_eoi_vectors(v->vcpu.vm, eois);
 	for (i = 0; i < BITS_TO_LONGS(256); i++)
 		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, eois[i]);
+	if (vmx_cfg.pin & PIN_BASED_POSTED_INTR) {
+		vmcs_write(POSTED_INTR_NV, POSTED_INTR_VECTOR);
+		vmcs_write(POSTED_INTR_DESC_ADDR, __pa(rl_lapic_posted(&v->vcpu)));
+	}
 	return VIRTUAL_APIC;
 }
 
 /* Fields that keep their value as long as the vCPU lives. */
 static void write_controls(struct vmx_vcpu *v)
 {
-	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_cfg.pin);
 	vmcs_write(VM_EXIT_CONTROLS, vmx_cfg.exit);
 	vmcs_write(MSR_BITMAP, __pa(v->msr_bitmap));
 	vmcs_write(EPT_POINTER, v->eptp);
@@ -455,7 +459,7 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	u32 kept = CPU_BASED_INTR_WINDOW_EXITING | CPU_BASED_NMI_WINDOW_EXITING |
 		   CPU_BASED_MOV_DR_EXITING;
 	u32 exec = vmx_cfg.exec & ~kept, exec2 = vmx_cfg.exec2 & ~VIRTUAL_APIC;
-	u32 off = vcpu->vm->disabled_exits;
+	u32 off = vcpu->vm->disabled_exits, pin = vmx_cfg.pin;
 
 	if (v->copy.exec != ~0U)
 		exec |= v->copy.exec & kept;
@@ -494,6 +498,9 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 		v->after |= VMX_AFTER_PML;
 	if (exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
 		v->after |= VMX_AFTER_VIRTUAL;
+	else
+		pin &= ~PIN_BASED_POSTED_INTR;
+	vmcs_set(PIN_BASED_VM_EXEC_CONTROL, &v->copy.pin, pin);
 	vmcs_set(CPU_BASED_VM_EXEC_CONTROL, &v->copy.exec, exec);
 	vmcs_set(SECONDARY_VM_EXEC_CONTROL, &v->copy.exec2, exec2);
 	vmx_uret_changed(v, VMX_URET_TSC_AUX);
@@ -673,6 +680,7 @@ const struct rl_vendor_ops rl_vmx_ops = {
 	.vcpu_load = vmx_vcpu_load,
 	.vcpu_put = vmx_vcpu_put,
 	.run = vmx_run,
+	.take_irq = vmx_take_irq,
 
 	.cache_reg = vmx_cache_reg,
 	.get_seg = vmx_get_seg,

@@ -53,7 +53,7 @@ enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
 
 /* Set by vmcs_set_*(): the value that a VMCS field holds. */
 struct vmx_copy {
-	u32 exec, exec2, entry, exceptions, tpr_threshold, timer;
+	u32 pin, exec, exec2, entry, exceptions, tpr_threshold, timer;
 	u32 activity;			/* only ever ACTIVE unless HLT does not exit */
 };
 
@@ -222,6 +222,7 @@ void vmx_uret_stop(void);
 void vmx_uret_changed(struct vmx_vcpu *v, enum vmx_uret i);
 void vmx_switch_to_guest(struct vmx_vcpu *v);
 void vmx_vcpu_put(struct rl_vcpu *vcpu);
+void vmx_take_irq(struct rl_vcpu *vcpu);
 void vmx_write_host_const(void);
 void vmx_write_host_cpu(int cpu);
 u64 vmx_read_kernel_gs_base(struct vmx_vcpu *v);
