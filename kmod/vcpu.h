@@ -158,7 +158,7 @@ struct rl_vcpu {
 	u64 mcg_cap, mcg_status, mcg_ctl, *mce_banks;
 	u64 mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	u64 arch_capabilities;
-	u64 smi_count, platform_info, misc_features;
+	u64 smi_count, platform_info, misc_features, power_ctl;
 	u64 bios_sign;			/* microcode revision */
 	u64 hwcr, de_cfg, osvw_len, osvw_status;	/* AMD */
 

@@ -41,7 +41,7 @@ TEST(index_lists)
 	static const u32 needed[] = {
 		MSR_TSC, MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_STAR,
 		MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS, 0x1a0, 0x17a,
-		0x4b564d00, 0x4b564d01, 0x4b564d03,
+		0x4b564d00, 0x4b564d01, 0x4b564d02, 0x4b564d03, 0x1fc,
 	};
 	struct kvm_msr_list *list;
 	int dev = rl_dev_open();
@@ -171,6 +171,7 @@ TEST_F(msr, shared_by_guest_and_user_space)
 		{ MSR_SYSENTER_ESP, 0xfe002200, 0x8000 },
 		{ MSR_SYSENTER_EIP, 0x81001000, 0x9000 },
 		{ MSR_PAT, 0x0407010600070406, 0x0606060606060606 },
+		{ 0x1fc, 0x1234, 2 },		/* POWER_CTL */
 	};
 	struct vcpu *v = self->v;
 

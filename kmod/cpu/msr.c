@@ -362,6 +362,7 @@ static const struct rl_msr_row rows[] = {
 	    .flags = SAVE),
 	ONE(MSR_IA32_DEBUGCTLMSR, get_debugctl, set_debugctl),
 	CONST(MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, 0),
+	ONE(MSR_IA32_POWER_CTL, get_field, set_field, .offset = OFF(power_ctl), .flags = SAVE),
 	ROW(MTRRphysBase_MSR(0), MTRRphysMask_MSR(MTRR_VAR_COUNT - 1), get_field, set_mtrr_var,
 	    .offset = OFF(mtrr_var)),
 	ONE(MSR_MTRRfix64K_00000, get_field, set_mtrr_fixed, .offset = OFF(mtrr_fixed[0])),
@@ -520,6 +521,7 @@ void rl_msr_reset(struct rl_vcpu *vcpu, bool init)
 	vcpu->arch_capabilities = host_arch_caps;
 	vcpu->de_cfg = host_de_cfg;
 	vcpu->misc_features = 0;
+	vcpu->power_ctl = 0;
 }
 
 /* What this host's immunities and LFENCE say; asked once, CPUs are alike. */
