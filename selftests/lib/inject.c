@@ -53,15 +53,19 @@ void inject_arm(int n)
  * The counter also counts the copies of reading and writing it: then the call itself had
  * less to fail than that.
  */
-bool inject_disarm(void)
+int inject_left(void)
 {
-	char left[16] = "1";
-	bool failed;
+	char left[16] = "";
+	bool known = pread(nth_fd, left, sizeof(left) - 1, 0) > 0;
 
-	failed = pread(nth_fd, left, sizeof(left) - 1, 0) > 0 && atoi(left) == 0;
 	while (pwrite(nth_fd, "0", 1, 0) != 1)
 		;
-	return failed;
+	return known ? atoi(left) : -1;
+}
+
+bool inject_disarm(void)
+{
+	return inject_left() == 0;
 }
 
 static long shoot(struct shot *s)

@@ -33,6 +33,7 @@ bool inject_possible(void);
 /* The calling thread's @n-th chance to fail is taken; inject_disarm() tells whether it was. */
 void inject_arm(int n);
 bool inject_disarm(void);
+int inject_left(void);		/* the same, and says how far it was; -1: unknown */
 bool inject_is_failure(long ret);	/* an errno that a failed allocation or copy may have */
 
 /* What the call answered when nothing failed any more. inject_ok(): which must be success. */
