@@ -371,6 +371,18 @@ TEST_F_TIMEOUT(hvc, shell, 300)
 	ASSERT_TRUE(await(&self->t, "0000000 03"));
 	ASSERT_TRUE(type(&self->t, "echo still $((50 + 5))\n"));
 	ASSERT_TRUE(await(&self->t, "still 55"));
+	/* it interrupts what runs there, and Ctrl-Z stops it */
+	ASSERT_TRUE(type(&self->t, "sh -c 'echo asleep $((6 * 8)); sleep 1000'\n"));
+	ASSERT_TRUE(await(&self->t, "asleep 48"));
+	ASSERT_TRUE(type(&self->t, "\003"));
+	ASSERT_TRUE(type(&self->t, "echo status $?\n"));
+	ASSERT_TRUE(await(&self->t, "status 130"));
+	ASSERT_TRUE(type(&self->t, "sh -c 'echo asleep $((6 * 9)); sleep 1000'\n"));
+	ASSERT_TRUE(await(&self->t, "asleep 54"));
+	ASSERT_TRUE(type(&self->t, "\032"));
+	ASSERT_TRUE(await(&self->t, "Stopped"));
+	ASSERT_TRUE(type(&self->t, "kill %1; echo back $((7 * 7))\n"));
+	ASSERT_TRUE(await(&self->t, "back 49"));
 	ASSERT_TRUE(type(&self->t, "\001h"));
 	ASSERT_TRUE(await(&self->t, "Ctrl-A x"));
 	ASSERT_TRUE(type(&self->t, "poweroff\n"));
