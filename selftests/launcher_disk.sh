@@ -32,8 +32,8 @@ for model in $models; do
 	truncate -s 4M "$dir/written"
 	sum=$(md5sum < "$dir/data" | cut -d' ' -f1)
 	start --kernel "$KERNEL" --initrd "$INITRD" --cmdline 'quiet root=/dev/vda' \
-		--device-model $model --cpus 2 --disk "$dir/root" --disk "$dir/data,ro" \
-		--disk "$dir/written,queues=2" ${block:+--disk $block,direct,queues=2} \
+		--device-model $model --cpus 2 --disk "$dir/root,queues=1" \
+		--disk "$dir/data,ro,queues=1" --disk "$dir/written" ${block:+--disk $block,direct,queues=2} \
 		--rng --balloon 32M
 	await 1 '^guest# ' 300 && type 'grep " / " /proc/mounts' '^/dev/vda / ext4 rw'
 	result $? "$model: the guest's root is on the disk"

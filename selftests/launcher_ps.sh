@@ -84,7 +84,7 @@ vm=$(awk -v pid="$launcher" '$2 == pid { print $1 }' "$dir/shown")
 grep -q 'vCPU 0: halted' "$dir/shown" && grep -q 'vCPU 1: waits for SIPI\|vCPU 1: not started' "$dir/shown"
 result $? "and what its vCPUs do"
 grep -q '^ *device 0: disk, stopped, 3 queues$' "$dir/shown" &&
-	grep -q '^ *device 1: disk, stopped, 1 queue$' "$dir/shown"
+	grep -q '^ *device 1: disk, stopped, 2 queues$' "$dir/shown"
 result $? "and its devices"
 shows "^VM $vm: process $launcher (ringlet), 2 vCPUs, 32 MiB" stat --vm "$vm" &&
 	grep -q '^  exit: io  *[1-9]' "$dir/shown" && grep -q '^  halts  *[1-9]' "$dir/shown" &&

@@ -89,7 +89,7 @@ static void set_disk(void *config, const char *value)
 		die_usage("--disk: FILE is missing");
 	if (vm->ndisks++ == MAX_DISKS)
 		die("--disk: more than the %d disks of this version", MAX_DISKS);
-	*disk = (struct disk_config){ .queues = 1 };
+	*disk = (struct disk_config){ 0 };
 	strcpy(disk->path, sub.text);
 	while (suboption_next("--disk", &value, &sub)) {
 		if (!strcmp(sub.name, "queues") && sub.has_value)
@@ -191,7 +191,8 @@ static const struct option_row run_options[] = {
 	  set_hugepages, 0 },
 	{ "--disk", "FILE[,ro][,direct][,queues=N]",
 	  "disk: a raw image or block device; read-only; past the\n"
-	  "host's page cache. May be given several times", set_disk, 0 },
+	  "host's page cache; queues, else one for each vCPU.\n"
+	  "May be given several times", set_disk, 0 },
 	{ "--net", "tap=NAME|bridge=NAME|user[,mac=MAC][,queues=N]",
 	  "network interface: a tap or macvtap, made if there is\n"
 	  "none; a new tap on a bridge, made likewise; or 10.0.2.0/24\n"
@@ -423,6 +424,11 @@ static void open_files(struct run_config *config)
 		disk_open(&config->vm.disks[i]);
 	config->vm.device_fd = hypervisor_open(config->vm.device);
 	choose_models(config);
+	/* One for each vCPU, so that none waits for another; --disk may name its own number. */
+	for (unsigned int i = 0; i < config->vm.ndisks; i++)
+		if (!config->vm.disks[i].queues)
+			config->vm.disks[i].queues = config->vm.cpus < MAX_DISK_QUEUES ?
+						     config->vm.cpus : MAX_DISK_QUEUES;
 	for (unsigned int i = 0; i < config->vm.nnets; i++)
 		open_net(&config->vm.nets[i]);
 }
