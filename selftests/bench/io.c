@@ -319,17 +319,18 @@ static const struct io_case {
 	{ "read-4k-1",		one_by_one,	false,	REQUESTS,	0 },
 	{ "write-4k-1",		one_by_one,	true,	REQUESTS,	0 },
 	{ "read-4k-32",		many,		false,	REQUESTS,	0 },
+	{ "write-4k-32",	many,		true,	REQUESTS,	0 },
 	{ "read-1m",		mebibytes,	false,	MIBS,		0 },
 	{ "none-read-4k-1",	one_by_one,	false,	REQUESTS,	0 },
 	{ "none-write-4k-1",	one_by_one,	true,	REQUESTS,	0 },
 	{ "none-read-4k-32",	many,		false,	REQUESTS,	0 },
+	{ "none-write-4k-32",	many,		true,	REQUESTS,	0 },
 	{ "udp-out-64",		packets_out,	false,	PACKETS,	SINK_PORT },
 	{ "udp-out-1400",	packets_out,	true,	PACKETS,	SINK_PORT },
 	{ "udp-in-64",		packets_in,	false,	PACKETS,	SOURCE_PORT },
 	{ "udp-in-1400",	packets_in,	true,	PACKETS,	SOURCE_PORT },
 	{ "tcp-out",		stream,		false,	STREAM / CHUNK,	STREAM_PORT },
 	{ "tcp-in",		stream,		true,	STREAM / CHUNK,	STREAM_PORT },
-	{ "write-4k-32",	many,		true,	REQUESTS,	0 },
 };
 
 #define CASES	(sizeof(cases) / sizeof(cases[0]))
@@ -444,6 +445,9 @@ static bool listen_to(FILE *out)
 		at = strstr(line, "io: ");
 		if (!at) {
 			fputs(line, stderr);
+			/* A guest that has stopped would be waited for in vain. */
+			if (strstr(line, "Kernel panic"))
+				return false;
 		} else if (!strncmp(at, "io: begin", 9)) {
 			slept = idle();
 			fputs("#begin\n", stderr);
