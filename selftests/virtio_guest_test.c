@@ -313,6 +313,139 @@ TEST_F(vblk, vm_closed)
 	EXPECT_EQ(1600, vdev_stats(&self->d, 0).requests);
 }
 
+/* Migration under load */
+
+static struct kvm_run *timed_run;
+
+static void time_is_up(int sig)
+{
+	WRITE_ONCE(timed_run->immediate_exit, 1);
+}
+
+/* Run the guest for about @us. True: it has come to its end. */
+static bool run_for(struct vcpu *v, timer_t timer, long us)
+{
+	struct itimerspec when = { .it_value.tv_nsec = us * 1000 };
+	struct ucall uc;
+	int r;
+
+	timed_run = v->run;
+	WRITE_ONCE(v->run->immediate_exit, 0);
+	if (us)
+		timer_settime(timer, 0, &when, NULL);
+	do
+		r = vcpu_try_run(v);
+	while (r == -EINTR && !READ_ONCE(v->run->immediate_exit));
+	if (r == -EINTR)
+		return false;
+	CHECK(v, !r && vcpu_ucall(v, &uc) && uc.code == UCALL_DONE, "%d", r);
+	memset(&when, 0, sizeof(when));
+	timer_settime(timer, 0, &when, NULL);
+	return true;
+}
+
+/* All memory, or with @log what changed since the log was switched on. */
+static void copy_memory(struct vm *to, struct vm *from, bool log)
+{
+	for (int i = 0; i < MAX_SLOTS; i++) {
+		u64 size = from->slots[i].size;
+		struct kvm_dirty_log dirty = { .slot = i };
+		u64 *bits;
+
+		if (!size)
+			continue;
+		if (!log) {
+			/* First: what is written from here on is in the log. */
+			CHECK(NULL, !vm_set_region(from, i, from->slots[i].gpa, size,
+						   from->slots[i].hva, KVM_MEM_LOG_DIRTY_PAGES),
+			      "slot %d", i);
+			memcpy(to->slots[i].hva, from->slots[i].hva, size);
+			continue;
+		}
+		bits = calloc(size / 4096 / 64 + 1, sizeof(*bits));
+		dirty.dirty_bitmap = bits;
+		kvm_do(from->fd, KVM_GET_DIRTY_LOG, &dirty);
+		for (u64 n = 0; n < size / 4096; n++)
+			if (bits[n / 64] >> n % 64 & 1)
+				memcpy((u8 *)to->slots[i].hva + n * 4096,
+				       (u8 *)from->slots[i].hva + n * 4096, 4096);
+		free(bits);
+	}
+}
+
+static void copy_vcpu(struct vcpu *to, struct vcpu *from)
+{
+	struct kvm_vcpu_events events;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	kvm_do(from->fd, KVM_GET_REGS, &regs);
+	kvm_do(from->fd, KVM_GET_SREGS, &sregs);
+	kvm_do(from->fd, KVM_GET_LAPIC, &lapic);
+	kvm_do(from->fd, KVM_GET_VCPU_EVENTS, &events);
+	kvm_do(from->fd, KVM_GET_MP_STATE, &mp);
+	kvm_do(to->fd, KVM_SET_SREGS, &sregs);
+	kvm_do(to->fd, KVM_SET_REGS, &regs);
+	kvm_do(to->fd, KVM_SET_LAPIC, &lapic);
+	kvm_do(to->fd, KVM_SET_VCPU_EVENTS, &events);
+	kvm_do(to->fd, KVM_SET_MP_STATE, &mp);
+}
+
+/*
+ * From VM to VM, with requests under way: memory first, while the guest and its disk
+ * write on, then what the dirty log has of both, the vCPU, and the queue's indexes.
+ */
+TEST_F(vblk, moves)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	struct ringlet_queue_state st = { .queue = 0 };
+	u64 requests = 0;
+	timer_t timer;
+	int hops;
+
+	ev._sigev_un._tid = gettid();
+	signal(SIGUSR1, time_is_up);
+	ASSERT_EQ(0, timer_create(CLOCK_MONOTONIC, &ev, &timer));
+	G(self->vm, rounds) = 400;
+	G(self->vm, burst) = 8;
+	expect_sync(self->vm->vcpus[0], 1);
+	vdev_start(&self->d);
+	for (hops = 0; hops < 12; hops++) {
+		struct vm *vm;
+		struct vdev d;
+
+		if (run_for(self->vm->vcpus[0], timer, 1000 + rand() % 3000))
+			break;
+		vm = vm_long(1, guest_blk, VM_IRQCHIP);
+		device_for(&d, vm, self->disk, variant->port);
+		copy_memory(vm, self->vm, false);
+		if (run_for(self->vm->vcpus[0], timer, 1000 + rand() % 3000)) {
+			vdev_free(&d);
+			vm_free(vm);
+			break;
+		}
+		vdev_stop(&self->d);
+		requests += vdev_stats(&self->d, 0).requests;
+		kvm_do(self->d.fd, RINGLET_DEV_GET_STATE, &st);
+		copy_memory(vm, self->vm, true);
+		copy_vcpu(vm->vcpus[0], self->vm->vcpus[0]);
+		kvm_do(d.fd, RINGLET_DEV_SET_STATE, &st);
+		vdev_free(&self->d);
+		vm_free(self->vm);
+		self->vm = vm;
+		self->d = d;
+		vdev_start(&self->d);
+	}
+	EXPECT_LT(0, hops);
+	if (hops == 12)
+		EXPECT_TRUE(run_for(self->vm->vcpus[0], timer, 0));
+	requests += vdev_stats(&self->d, 0).requests;
+	EXPECT_EQ(400 * 8, requests);
+	timer_delete(timer);
+}
+
 static long refs(void)
 {
 	FILE *f = fopen("/sys/module/ringlet/refcnt", "r");
