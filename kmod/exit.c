@@ -11,11 +11,12 @@
  * rl_handle_exit() with everything on. A fast handler that gives up has
  * changed nothing.
  */
+#include <linux/percpu.h>
 #include <asm/apicdef.h>
-#include <uapi/linux/kvm_para.h>
+#include <asm/cpufeature.h>
+#include <asm/debugreg.h>
 #include <asm/msr-index.h>
 #include <asm/trapnr.h>
-#include <asm/debugreg.h>
 
 #include "cpu/cpu.h"
 #include "insn.h"
@@ -256,7 +257,8 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 
 /* Slow handlers: RL_RESUME, RL_EXIT_USER or -errno. */
 
-static int skip(struct rl_vcpu *vcpu)
+/* A handler for what is done with: to the next instruction. */
+int rl_exit_skip(struct rl_vcpu *vcpu)
 {
 	int r = need_length(vcpu, false);
 
@@ -284,7 +286,7 @@ static int exit_cpuid(struct rl_vcpu *vcpu)
 
 static int exit_hlt(struct rl_vcpu *vcpu)
 {
-	int r = skip(vcpu);
+	int r = rl_exit_skip(vcpu);
 
 	if (r != RL_RESUME)
 		return r;
@@ -300,7 +302,7 @@ static int exit_hlt(struct rl_vcpu *vcpu)
 
 static int complete_out(struct rl_vcpu *vcpu)
 {
-	return rl_user_moved_rip(vcpu) ? RL_RESUME : skip(vcpu);
+	return rl_user_moved_rip(vcpu) ? RL_RESUME : rl_exit_skip(vcpu);
 }
 
 static int complete_in(struct rl_vcpu *vcpu)
@@ -312,7 +314,7 @@ static int complete_in(struct rl_vcpu *vcpu)
 	memcpy(&val, vcpu->pio_data, vcpu->pio.size);
 	rl_trace(pio, vcpu, false, vcpu->pio.port, vcpu->pio.size, 1, val);
 	rl_pio_result(vcpu, vcpu->pio.size, val);
-	return skip(vcpu);
+	return rl_exit_skip(vcpu);
 }
 
 static int exit_io(struct rl_vcpu *vcpu);
@@ -367,7 +369,7 @@ static int complete_msr(struct rl_vcpu *vcpu)
 	}
 	if (!vcpu->exit.msr.write)
 		set_edx_eax(vcpu, READ_ONCE(run->msr.data));
-	return skip(vcpu);
+	return rl_exit_skip(vcpu);
 }
 
 /* #GP, unless user space wants to carry out accesses that fail for this reason. */
@@ -455,44 +457,12 @@ static int exit_fault(struct rl_vcpu *vcpu)
 	}
 }
 
-/*
- * The hypercall instruction of the other vendor's CPUs, met in a guest that moved
- * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place. vm->srcu held.
- */
-static bool fix_hypercall(struct rl_vcpu *vcpu)
-{
-	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
-	gva_t rip = rl_op(linear_rip)(vcpu);
-	struct rl_walk w;
-	u8 insn[3];
-	int i;
-
-	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
-		return false;
-	for (i = 0; i < sizeof(insn); i++) {
-		if (rl_walk(vcpu, rip + i, RL_ACC_FETCH | user, false, false, &w) || w.fault ||
-		    rl_guest_read(vcpu->vm, w.gpa, &insn[i], 1))
-			return false;
-	}
-	if (insn[0] != 0x0f || insn[1] != 0x01 ||
-	    insn[2] != (rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL))
-		return false;
-	return !rl_walk(vcpu, rip + 2, RL_ACC_WRITE | user, true, false, &w) && !w.fault &&
-	       !rl_guest_write(vcpu->vm, w.gpa, &rl_caps.hypercall, 1);
-}
-
 static int exit_exception(struct rl_vcpu *vcpu)
 {
 	u8 vector = vcpu->exit.exc.vector;
 
-	if (vector == X86_TRAP_UD) {
-		int idx = srcu_read_lock(&vcpu->vm->srcu);
-		bool fixed = fix_hypercall(vcpu);
-
-		srcu_read_unlock(&vcpu->vm->srcu, idx);
-		if (fixed)
-			return RL_RESUME;
-	}
+	if (vector == X86_TRAP_UD && rl_hypercall_fix(vcpu))
+		return RL_RESUME;
 	if (vector == X86_TRAP_DB) {
 		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
 			return debug_exit(vcpu, vector, vcpu->exit.exc.payload);
@@ -502,7 +472,7 @@ static int exit_exception(struct rl_vcpu *vcpu)
 	if (vector == X86_TRAP_BP && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
 		return debug_exit(vcpu, vector, vcpu->dr6);
 	if (vector == X86_TRAP_BP || vector == X86_TRAP_OF) {
-		int r = skip(vcpu);
+		int r = rl_exit_skip(vcpu);
 
 		if (r != RL_RESUME)
 			return r;
@@ -523,93 +493,10 @@ static int exit_shutdown(struct rl_vcpu *vcpu)
 	return RL_EXIT_USER;
 }
 
-/* User space has dealt with the call: RIP is still at it. */
-static int complete_hypercall(struct rl_vcpu *vcpu)
-{
-	u64 ret = READ_ONCE(vcpu->run->hypercall.ret);
-
-	if (rl_user_moved_rip(vcpu))
-		return RL_RESUME;
-	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
-	return skip(vcpu);
-}
-
-/* KVM_HC_MAP_GPA_RANGE: the guest tells which of its memory is encrypted. */
-static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
-{
-	u64 gpa = vcpu->regs[RL_RBX] & mask, npages = vcpu->regs[RL_RCX] & mask;
-	struct kvm_run *run = vcpu->run;
-
-	if (!(vcpu->vm->user_hypercalls & BIT(KVM_HC_MAP_GPA_RANGE)))
-		return -KVM_ENOSYS;
-	if (!IS_ALIGNED(gpa, PAGE_SIZE) || (gpa >> PAGE_SHIFT) + npages <= gpa >> PAGE_SHIFT)
-		return -KVM_EINVAL;
-	run->exit_reason = KVM_EXIT_HYPERCALL;
-	memset(&run->hypercall, 0, sizeof(run->hypercall));
-	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
-	run->hypercall.args[0] = gpa;
-	run->hypercall.args[1] = npages;
-	run->hypercall.args[2] = vcpu->regs[RL_RDX] & mask;
-	run->hypercall.longmode = rl_is_64bit_code(vcpu);
-	vcpu->complete = complete_hypercall;
-	return 0;
-}
-
-/* A lock is free that the other one waits for in HLT, or is about to wait for. */
-static void unhalt(struct rl_vcpu *vcpu)
-{
-	if (!vcpu)
-		return;
-	WRITE_ONCE(vcpu->pv_unhalted, true);
-	rl_vcpu_wake(vcpu);
-}
-
-/* KVM_HC_SEND_IPI: two words of APIC ids from RDX on, and an ICR. */
-static long hypercall_send_ipi(struct rl_vcpu *vcpu, u64 mask)
-{
-	u64 icr = vcpu->regs[RL_RSI] & mask, min = (u32)vcpu->regs[RL_RDX];
-
-	if (icr & (APIC_DEST_LOGICAL | APIC_DEST_ALLBUT))
-		return -KVM_EINVAL;
-	if (!vcpu->lapic)
-		return -KVM_EOPNOTSUPP;
-	return rl_apic_send_ids(vcpu->lapic, icr, vcpu->regs[RL_RBX] & mask, min) +
-	       rl_apic_send_ids(vcpu->lapic, icr, vcpu->regs[RL_RCX] & mask,
-				min + hweight64(mask));
-}
-
-static int exit_hypercall(struct rl_vcpu *vcpu)
-{
-	u64 mask = rl_is_64bit_code(vcpu) ? ~0ull : U32_MAX;
-	u64 nr = vcpu->regs[RL_RAX] & mask;
-	long ret = -KVM_ENOSYS;
-
-	if (rl_ops->get_cpl(vcpu)) {
-		ret = -KVM_EPERM;
-	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
-		ret = 0;
-	} else if (nr == KVM_HC_SCHED_YIELD && rl_pv_has(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {
-		rl_vcpu_yield_to_peer(vcpu);
-		ret = 0;
-	} else if (nr == KVM_HC_KICK_CPU && rl_pv_has(vcpu, KVM_FEATURE_PV_UNHALT)) {
-		unhalt(rl_vcpu_by_id(vcpu->vm, vcpu->regs[RL_RCX] & mask));
-		ret = 0;
-	} else if (nr == KVM_HC_SEND_IPI && rl_pv_has(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
-		ret = hypercall_send_ipi(vcpu, mask);
-	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
-		ret = hypercall_map_range(vcpu, mask);
-		if (!ret)
-			return RL_EXIT_USER;
-	}
-	rl_request(vcpu, RL_REQ_EVENT);		/* what polling is for */
-	vcpu->regs[RL_RAX] = ret & mask;
-	return skip(vcpu);
-}
-
 static int exit_pause(struct rl_vcpu *vcpu)
 {
 	rl_vcpu_yield_to_peer(vcpu);
-	return rl_caps.pause_skips ? skip(vcpu) : RL_RESUME;
+	return rl_caps.pause_skips ? rl_exit_skip(vcpu) : RL_RESUME;
 }
 
 static int exit_undefined(struct rl_vcpu *vcpu)
@@ -628,7 +515,7 @@ static int exit_mwait(struct rl_vcpu *vcpu)
 	      vcpu->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT :
 	      rl_guest_has(vcpu, X86_FEATURE_MWAIT)))
 		return exit_undefined(vcpu);
-	return skip(vcpu);
+	return rl_exit_skip(vcpu);
 }
 
 static int exit_xsetbv(struct rl_vcpu *vcpu)
@@ -638,7 +525,7 @@ static int exit_xsetbv(struct rl_vcpu *vcpu)
 		RL_GP(vcpu);
 		return RL_RESUME;
 	}
-	return skip(vcpu);
+	return rl_exit_skip(vcpu);
 }
 
 /* There is no PMU. */
@@ -683,11 +570,11 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_INTR_WINDOW]	= exit_none,
 	[RL_EXIT_NMI_WINDOW]	= exit_none,
 	[RL_EXIT_SHUTDOWN]	= exit_shutdown,
-	[RL_EXIT_HYPERCALL]	= exit_hypercall,
+	[RL_EXIT_HYPERCALL]	= rl_hypercall,
 	[RL_EXIT_PAUSE]		= exit_pause,
 	[RL_EXIT_MONITOR]	= exit_mwait,
 	[RL_EXIT_MWAIT]		= exit_mwait,
-	[RL_EXIT_WBINVD]	= skip,
+	[RL_EXIT_WBINVD]	= rl_exit_skip,
 	[RL_EXIT_XSETBV]	= exit_xsetbv,
 	[RL_EXIT_RDPMC]		= exit_rdpmc,
 	[RL_EXIT_TASK_SWITCH]	= rl_task_switch,

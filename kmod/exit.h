@@ -121,5 +121,10 @@ struct rl_exit {
 int rl_handle_exit(struct rl_vcpu *vcpu);
 bool rl_handle_exit_fast(struct rl_vcpu *vcpu);
 int rl_pending_exit(struct rl_vcpu *vcpu);
+int rl_exit_skip(struct rl_vcpu *vcpu);
+
+/* hypercall.c */
+int rl_hypercall(struct rl_vcpu *vcpu);
+bool rl_hypercall_fix(struct rl_vcpu *vcpu);
 
 #endif

@@ -314,7 +314,7 @@ void rl_vcpu_block(struct rl_vcpu *vcpu)
 
 	vcpu->stat.halts++;
 	rl_lapic_timer_sleep(vcpu);
-	if (vcpu->halt_poll_ns && poll(vcpu, start)) {
+	if (vcpu->halt_poll_ns && vcpu->pv.poll_control & 1 && poll(vcpu, start)) {
 		vcpu->stat.halt_polls++;
 		return;
 	}
@@ -330,6 +330,31 @@ void rl_vcpu_block(struct rl_vcpu *vcpu)
 }
 
 /**
+ * rl_vcpu_yield_to() - Give our time to a vCPU, if it was preempted
+ * @peer: of the same VM
+ *
+ * Return: whether it got it.
+ */
+bool rl_vcpu_yield_to(struct rl_vcpu *peer)
+{
+	struct task_struct *task;
+	bool yielded;
+
+	if (!READ_ONCE(peer->preempted))
+		return false;
+	rcu_read_lock();
+	task = pid_task(rcu_dereference(peer->pid), PIDTYPE_PID);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	if (!task)
+		return false;
+	yielded = yield_to(task, true) > 0;
+	put_task_struct(task);
+	return yielded;
+}
+
+/**
  * rl_vcpu_yield_to_peer() - A vCPU spins: give its time to one that was preempted
  * @vcpu: the vCPU
  *
@@ -339,27 +364,10 @@ void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu)
 {
 	struct rl_vm *vm = vcpu->vm;
 	int n = READ_ONCE(vm->nr_vcpus), i;
-	struct task_struct *task;
-	struct rl_vcpu *peer;
 
 	/* Start behind ourselves, so that not always the same one gains. */
-	for (i = 1; i < n; i++) {
-		int yielded = 0;
-
-		peer = vm->vcpus[(vcpu->index + i) % n];
-		if (!READ_ONCE(peer->preempted))
-			continue;
-		rcu_read_lock();
-		task = pid_task(rcu_dereference(peer->pid), PIDTYPE_PID);
-		if (task)
-			get_task_struct(task);
-		rcu_read_unlock();
-		if (!task)
-			continue;
-		yielded = yield_to(task, true);
-		put_task_struct(task);
-		if (yielded > 0)
+	for (i = 1; i < n; i++)
+		if (rl_vcpu_yield_to(vm->vcpus[(vcpu->index + i) % n]))
 			return;
-	}
 	cond_resched();
 }

@@ -75,10 +75,9 @@ struct rl_fpu {
 struct rl_pvclock {
 	u64 system_time_msr;		/* MSR_KVM_SYSTEM_TIME_NEW as written */
 	u64 steal_msr;
-	u32 version;			/* of the published page, even when stable */
-	u8 flags;			/* PVCLOCK_* */
 	bool guest_stopped;
 	bool steal_preempted;		/* the guest's page says so */
+	u64 poll_control;		/* MSR_KVM_POLL_CONTROL; bit 0: poll before a sleep */
 	int last_cpu;
 	u64 last_host_tsc;		/* at the last rl_clock_put() */
 	u64 last_run_delay;		/* sched_info.run_delay at the last update */
@@ -301,6 +300,7 @@ void rl_vcpu_kick(struct rl_vcpu *vcpu);
 void rl_vcpu_post(struct rl_vcpu *vcpu);
 bool rl_vcpu_wake(struct rl_vcpu *vcpu);
 void rl_vcpu_block(struct rl_vcpu *vcpu);
+bool rl_vcpu_yield_to(struct rl_vcpu *peer);
 void rl_vcpu_yield_to_peer(struct rl_vcpu *vcpu);
 bool rl_vcpu_runnable(struct rl_vcpu *vcpu);
 void rl_debug_load(struct rl_vcpu *vcpu);

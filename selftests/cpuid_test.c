@@ -11,7 +11,7 @@ FIXTURE(cpuid) {
 
 FIXTURE_SETUP(cpuid)
 {
-	self->vm = vm_puppet(1, 0);
+	self->vm = vm_puppet(1, VM_IRQCHIP);
 	self->v = self->vm->vcpus[0];
 	self->c = rl_supported_cpuid(self->vm->dev);
 }

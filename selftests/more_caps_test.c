@@ -38,15 +38,7 @@ static bool amd;	/* the guest's copy */
 
 static u64 guest_map_range(u64 npages)
 {
-	u64 ret = 12;		/* KVM_HC_MAP_GPA_RANGE */
-
-	if (amd)
-		asm volatile("vmmcall" : "+a"(ret) : "b"(0x5000ul), "c"(npages), "d"(0x13ul)
-			     : "memory");
-	else
-		asm volatile("vmcall" : "+a"(ret) : "b"(0x5000ul), "c"(npages), "d"(0x13ul)
-			     : "memory");
-	return ret;
+	return hypercall(amd, 12 /* KVM_HC_MAP_GPA_RANGE */, 0x5000, npages, 0x13, 0);
 }
 
 TEST_F(caps, exit_hypercall)

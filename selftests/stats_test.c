@@ -2,48 +2,9 @@
 /* KVM_GET_STATS_FD: files that say what they hold, and counters that count. */
 #include "lib.h"
 #include "harness.h"
+#include "stats.h"
 
 GUEST16(outs, "mov $5, %cx\n1: out %al, $0x10\nloop 1b\nhlt\n");
-
-struct stats {
-	int fd;
-	struct kvm_stats_header head;
-	u8 *desc;
-	char id[256];
-};
-
-static struct kvm_stats_desc *desc(struct stats *s, u32 i)
-{
-	return (void *)(s->desc + i * (sizeof(struct kvm_stats_desc) + s->head.name_size));
-}
-
-static void stats_open(struct stats *s, int fd)
-{
-	size_t size;
-
-	s->fd = kvm_do(fd, KVM_GET_STATS_FD, 0);
-	CHECK(NULL, read(s->fd, &s->head, sizeof(s->head)) == sizeof(s->head), "header");
-	CHECK(NULL, s->head.name_size <= sizeof(s->id), "name size %u", s->head.name_size);
-	size = s->head.num_desc * (sizeof(struct kvm_stats_desc) + s->head.name_size);
-	CHECK(NULL, pread(s->fd, s->id, s->head.name_size, s->head.id_offset) ==
-		    s->head.name_size, "id");
-	s->desc = malloc(size);
-	CHECK(NULL, pread(s->fd, s->desc, size, s->head.desc_offset) == (ssize_t)size, "desc");
-}
-
-static u64 stat(struct stats *s, const char *name)
-{
-	u64 val = 0;
-
-	for (u32 i = 0; i < s->head.num_desc; i++) {
-		if (strcmp(desc(s, i)->name, name))
-			continue;
-		CHECK(NULL, pread(s->fd, &val, 8, s->head.data_offset + desc(s, i)->offset) == 8,
-		      "value of %s", name);
-		return val;
-	}
-	AT(rl_fail(NULL, "no %s", name));
-}
 
 FIXTURE(stats) {
 	struct vm *vm;
@@ -81,20 +42,20 @@ TEST_F(stats, layout)
 		EXPECT_EQ(i, !!strstr(s->id, "/vcpu-0"));
 		EXPECT_LT(0, s->head.num_desc);
 		for (u32 n = 0; n < s->head.num_desc; n++) {
-			struct kvm_stats_desc *d = desc(s, n);
+			struct kvm_stats_desc *d = stats_desc(s, n);
 
 			EXPECT_LT(0, d->size);
 			EXPECT_LT(0, strlen(d->name));
 			EXPECT_GT(s->head.name_size, strlen(d->name));
 			EXPECT_GE(KVM_STATS_TYPE_MAX, d->flags & KVM_STATS_TYPE_MASK);
 			for (u32 k = 0; k < n; k++) {
-				EXPECT_NE(0, strcmp(d->name, desc(s, k)->name));
-				EXPECT_NE(d->offset, desc(s, k)->offset);
+				EXPECT_NE(0, strcmp(d->name, stats_desc(s, k)->name));
+				EXPECT_NE(d->offset, stats_desc(s, k)->offset);
 			}
 			size += d->size * 8;
 		}
 		for (u32 n = 0; n < s->head.num_desc; n++)
-			EXPECT_GE(size, desc(s, n)->offset + desc(s, n)->size * 8);
+			EXPECT_GE(size, stats_desc(s, n)->offset + stats_desc(s, n)->size * 8);
 		/* the values are the end of the file, and nobody writes it */
 		EXPECT_EQ(1, pread(s->fd, &c, 1, s->head.data_offset + size - 1));
 		EXPECT_EQ(0, pread(s->fd, &c, 1, s->head.data_offset + size));

@@ -400,6 +400,28 @@ static u64 run_delay(void)
 #endif
 }
 
+/*
+ * The vCPU runs again. Its page's other user is a guest's vCPU that, rather than
+ * wait for it to answer an IPI, left word that its TLB is to be flushed
+ * (KVM_FEATURE_PV_TLB_FLUSH). vm->srcu held.
+ */
+static void take_preempted(struct rl_vcpu *vcpu)
+{
+	gpa_t gpa = steal_gpa(vcpu) + offsetof(struct kvm_steal_time, preempted);
+	u64 old = KVM_VCPU_PREEMPTED;
+	int r, tries = 0;
+
+	/* It leaves word once: more changes than that are somebody's who can wait. */
+	do {
+		r = rl_guest_cmpxchg(vcpu->vm, gpa, &old, 0, 1);
+	} while (r > 0 && ++tries < 4);
+	if (r || old & KVM_VCPU_FLUSH_TLB)
+		rl_request(vcpu, RL_REQ_TLB_FLUSH);
+	/* After the page: should the thread lose its CPU in between, nothing is written over. */
+	if (!r)
+		vcpu->pv.steal_preempted = false;
+}
+
 /**
  * rl_steal_update() - Add the time that the thread waited for a CPU
  * @vcpu: the vCPU
@@ -417,14 +439,15 @@ void rl_steal_update(struct rl_vcpu *vcpu)
 	if (!(vcpu->pv.steal_msr & KVM_MSR_ENABLED))
 		return;
 	idx = srcu_read_lock(&vm->srcu);
+	if (vcpu->pv.steal_preempted)
+		take_preempted(vcpu);
 	if (!rl_guest_read(vm, gpa, &st, sizeof(st))) {
 		if (delay > vcpu->pv.last_run_delay)	/* another thread's is another clock */
 			st.steal += delay - vcpu->pv.last_run_delay;
-		st.preempted = 0;
-		if (publish(vm, gpa, &st, sizeof(st), offsetof(struct kvm_steal_time, version))) {
+		/* Not ->preempted, which others change. */
+		if (publish(vm, gpa, &st, offsetof(struct kvm_steal_time, preempted),
+			    offsetof(struct kvm_steal_time, version)))
 			vcpu->pv.last_run_delay = delay;
-			vcpu->pv.steal_preempted = false;
-		}
 	}
 	srcu_read_unlock(&vm->srcu, idx);
 }
@@ -461,14 +484,19 @@ void rl_steal_load(struct rl_vcpu *vcpu)
 		rl_request(vcpu, RL_REQ_STEAL);
 }
 
-/* The vCPU leaves its CPU; when it would rather run, its guest may want to know. */
+/*
+ * The vCPU leaves its CPU; when it would rather run, its guest may want to know.
+ * Not in the middle of an instruction that is emulated: a flush that others may
+ * leave for later would come too late for what it has translated already.
+ */
 void rl_steal_put(struct rl_vcpu *vcpu)
 {
 	struct rl_pvclock *pv = &vcpu->pv;
 	const u8 preempted = KVM_VCPU_PREEMPTED;
 	int idx;
 
-	if (!vcpu->preempted || pv->steal_preempted)
+	if (!vcpu->preempted || pv->steal_preempted ||
+	    (vcpu->exit.kind != RL_EXIT_INTR && vcpu->exit.kind != RL_EXIT_NONE))
 		return;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (!rl_guest_write_atomic(vcpu->vm, steal_gpa(vcpu) +
@@ -482,8 +510,9 @@ void rl_clock_reset(struct rl_vcpu *vcpu, bool init)
 {
 	vcpu->pv.system_time_msr = 0;
 	vcpu->pv.steal_msr = 0;
-	vcpu->pv.guest_stopped = false;
+	vcpu->pv.guest_stopped = vcpu->pv_unhalted = false;
 	if (!init) {
+		vcpu->pv.poll_control = 1;
 		vcpu->tsc_adjust = 0;
 		rl_ops->update_tsc(vcpu);
 	}
@@ -545,10 +574,42 @@ int rl_set_steal_time(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 	if (!sched_info_on() || m->data & 0x3e)
 		return 1;
 	vcpu->pv.steal_msr = m->data;
-	vcpu->pv.steal_preempted = false;
+	vcpu->pv.steal_preempted = true;	/* whatever is there: to be cleared */
 	vcpu->pv.last_run_delay = run_delay();
 	rl_request(vcpu, RL_REQ_STEAL);
 	return 0;
+}
+
+/**
+ * rl_clock_pairing() - KVM_HC_CLOCK_PAIRING: the host's time of day at a TSC value
+ * @vcpu: the vCPU
+ * @gpa: of a struct kvm_clock_pairing
+ * @type: of clock
+ *
+ * Return: what the hypercall answers: 0, -KVM_EOPNOTSUPP for another clock or without
+ * a TSC that all vCPUs share, -KVM_EFAULT.
+ */
+long rl_clock_pairing(struct rl_vcpu *vcpu, gpa_t gpa, u64 type)
+{
+	struct kvm_clock_pairing pair = {};
+	struct rl_vm *vm = vcpu->vm;
+	struct timespec64 now;
+	unsigned long flags;
+	long r;
+	int idx;
+
+	if (type != KVM_CLOCK_PAIRING_WALLCLOCK || !vm->clock.stable)
+		return -KVM_EOPNOTSUPP;
+	local_irq_save(flags);
+	ktime_get_real_ts64(&now);
+	pair.tsc = rl_guest_tsc(vcpu, rdtsc());
+	local_irq_restore(flags);
+	pair.sec = now.tv_sec;
+	pair.nsec = now.tv_nsec;
+	idx = srcu_read_lock(&vm->srcu);
+	r = rl_guest_write(vm, gpa, &pair, sizeof(pair)) ? -KVM_EFAULT : 0;
+	srcu_read_unlock(&vm->srcu, idx);
+	return r;
 }
 
 /* KVM_GET_CLOCK: 0 */

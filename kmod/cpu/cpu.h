@@ -153,6 +153,7 @@ void rl_clock_moved(struct rl_vcpu *vcpu, int cpu, u64 host);	/* these three: [p
 void rl_steal_load(struct rl_vcpu *vcpu);
 void rl_steal_put(struct rl_vcpu *vcpu);
 void rl_clock_update(struct rl_vcpu *vcpu);	/* on RL_REQ_CLOCK, may sleep */
+long rl_clock_pairing(struct rl_vcpu *vcpu, gpa_t gpa, u64 type);	/* a hypercall */
 void rl_steal_update(struct rl_vcpu *vcpu);	/* on RL_REQ_STEAL, may sleep */
 
 #endif

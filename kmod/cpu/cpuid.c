@@ -307,9 +307,10 @@ int rl_cpuid_init(void)
 	features = BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
 		   BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) | BIT(KVM_FEATURE_NOP_IO_DELAY) |
 		   BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_ASYNC_PF) |
-		   BIT(KVM_FEATURE_PV_UNHALT);
+		   BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SEND_IPI) |
+		   BIT(KVM_FEATURE_PV_SCHED_YIELD) | BIT(KVM_FEATURE_POLL_CONTROL);
 	if (sched_info_on())
-		features |= BIT(KVM_FEATURE_STEAL_TIME);
+		features |= BIT(KVM_FEATURE_STEAL_TIME) | BIT(KVM_FEATURE_PV_TLB_FLUSH);
 	e = add(SIGNATURE, 0, false, nothing);
 	e->eax = KVM_CPUID_FEATURES;
 	e->ebx = sig[0];
@@ -360,10 +361,10 @@ int rl_get_supported_cpuid(struct kvm_cpuid2 __user *arg, bool emulated)
 	return 0;
 }
 
-/* Bits and sizes that follow the guest's registers rather than the table. */
+/* Bits and sizes that follow the guest's registers and its VM rather than the table. */
 static bool follows_state(u32 function)
 {
-	return function == 1 || function == 0xd;
+	return function == 1 || function == 0xd || function == KVM_CPUID_FEATURES;
 }
 
 static void set_bit_to(u32 *word, u32 bit, bool on)
@@ -625,6 +626,9 @@ static noinline void exec_slow(struct rl_vcpu *vcpu, const struct kvm_cpuid_entr
 		e = out_of_range(vcpu, function, index);
 	if (e) {
 		entry_now(vcpu, e, &now);
+		/* A guest with its APICs in user space can have no help of ours with them. */
+		if (e->function == KVM_CPUID_FEATURES && !vcpu->lapic)
+			now.eax &= ~(BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SEND_IPI));
 	} else if (function == 0xb || function == 0x1f) {
 		/* An undefined level of the topology still tells level and x2APIC id. */
 		e = rl_cpuid_find(vcpu, function, 1);

@@ -124,6 +124,11 @@ bool rl_pv_has(struct rl_vcpu *vcpu, u32 bit)
 	return e && e->eax & BIT(bit);
 }
 
+static int set_poll_control(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	return m->data & ~1ull ? 1 : set_field(vcpu, m);
+}
+
 static int set_pv_eoi(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_pv_eoi_set_msr(vcpu, m->data);
@@ -391,6 +396,8 @@ static const struct rl_msr_row rows[] = {
 	    PV(STEAL_TIME), .flags = SAVE),
 	ONE(MSR_KVM_PV_EOI_EN, get_field, set_pv_eoi, .offset = OFF(pv_eoi_msr), PV(PV_EOI),
 	    .flags = SAVE),
+	ONE(MSR_KVM_POLL_CONTROL, get_field, set_poll_control, .offset = OFF(pv.poll_control),
+	    PV(POLL_CONTROL), .flags = SAVE),
 	ONE(MSR_EFER, get_field, set_efer, .offset = OFF(efer)),
 	ONE(MSR_STAR, get_backend, set_backend, .flags = SAVE),
 	ROW(MSR_LSTAR, MSR_CSTAR, get_backend, set_backend, .flags = SAVE | CANON),

@@ -200,6 +200,16 @@ static inline u64 rdtsc(void)
 #define READ_ONCE(x)		(*(volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
 
+/* The hypercall instruction of the one vendor or the other. */
+static inline u64 hypercall(bool amd, u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
+{
+	if (amd)
+		asm volatile("vmmcall" : "+a"(nr) : "b"(a0), "c"(a1), "d"(a2), "S"(a3) : "memory");
+	else
+		asm volatile("vmcall" : "+a"(nr) : "b"(a0), "c"(a1), "d"(a2), "S"(a3) : "memory");
+	return nr;
+}
+
 /*
  * Interrupts as counted events: guest_irq_setup() takes vectors 0x20 to 0xff.
  * The handler counts, notes the order, and ends the interrupt in the way that

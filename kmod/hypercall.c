@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a guest that knows where it runs asks for by VMCALL or VMMCALL.
+ *
+ * Owns:    nothing.
+ * Touches: the local APICs of other vCPUs, guest memory, struct kvm_run.
+ * Locks:   the vCPU's thread; vm->srcu for guest memory.
+ *          Documentation/virt/kvm/x86/hypercalls.rst: number in RAX, arguments in
+ *          RBX, RCX, RDX and RSI, the answer in RAX.
+ */
+#include <uapi/linux/kvm_para.h>
+#include <asm/apicdef.h>
+
+#include "cpu/cpu.h"
+#include "insn.h"
+#include "vcpu.h"
+#include "vm.h"
+
+/* User space has dealt with the call: RIP is still at it. */
+static int complete_hypercall(struct rl_vcpu *vcpu)
+{
+	u64 ret = READ_ONCE(vcpu->run->hypercall.ret);
+
+	if (rl_user_moved_rip(vcpu))
+		return RL_RESUME;
+	vcpu->regs[RL_RAX] = rl_is_64bit_code(vcpu) ? ret : (u32)ret;
+	return rl_exit_skip(vcpu);
+}
+
+/* KVM_HC_MAP_GPA_RANGE: the guest tells which of its memory is encrypted. */
+static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
+{
+	u64 gpa = vcpu->regs[RL_RBX] & mask, npages = vcpu->regs[RL_RCX] & mask;
+	struct kvm_run *run = vcpu->run;
+
+	if (!(vcpu->vm->user_hypercalls & BIT(KVM_HC_MAP_GPA_RANGE)))
+		return -KVM_ENOSYS;
+	if (!IS_ALIGNED(gpa, PAGE_SIZE) || (gpa >> PAGE_SHIFT) + npages <= gpa >> PAGE_SHIFT)
+		return -KVM_EINVAL;
+	run->exit_reason = KVM_EXIT_HYPERCALL;
+	memset(&run->hypercall, 0, sizeof(run->hypercall));
+	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	run->hypercall.args[0] = gpa;
+	run->hypercall.args[1] = npages;
+	run->hypercall.args[2] = vcpu->regs[RL_RDX] & mask;
+	run->hypercall.longmode = rl_is_64bit_code(vcpu);
+	vcpu->complete = complete_hypercall;
+	return 0;
+}
+
+static struct rl_vcpu *peer(struct rl_vcpu *vcpu, u64 apic_id)
+{
+	return apic_id < RL_MAX_VCPU_ID ? rl_vcpu_by_id(vcpu->vm, apic_id) : NULL;
+}
+
+static void yield_to_peer(struct rl_vcpu *to)
+{
+	if (to)
+		rl_vcpu_yield_to(to);
+}
+
+/* A lock is free that the other one waits for in HLT, or is about to wait for. */
+static void unhalt(struct rl_vcpu *vcpu)
+{
+	if (!vcpu)
+		return;
+	WRITE_ONCE(vcpu->pv_unhalted, true);
+	rl_vcpu_wake(vcpu);
+	yield_to_peer(vcpu);
+}
+
+/* Two words of APIC ids, from the third argument on, and an ICR. */
+static long send_ipi(struct rl_vcpu *vcpu, const u64 *a, u64 mask)
+{
+	u64 min = (u32)a[2];
+
+	if (a[3] & (APIC_DEST_LOGICAL | APIC_DEST_ALLBUT))
+		return -KVM_EINVAL;
+	if (!vcpu->lapic)
+		return -KVM_EOPNOTSUPP;
+	return rl_apic_send_ids(vcpu->lapic, a[3], a[0], min) +
+	       rl_apic_send_ids(vcpu->lapic, a[3], a[1], min + hweight64(mask));
+}
+
+/**
+ * rl_hypercall() - VMCALL or VMMCALL
+ * @vcpu: the vCPU
+ *
+ * None of them needs an announcement in CPUID, unless user space wants that.
+ * Return: as an exit's handler.
+ */
+int rl_hypercall(struct rl_vcpu *vcpu)
+{
+	u64 mask = rl_is_64bit_code(vcpu) ? ~0ull : U32_MAX;
+	u64 nr = vcpu->regs[RL_RAX] & mask;
+	u64 a[] = { vcpu->regs[RL_RBX] & mask, vcpu->regs[RL_RCX] & mask,
+		    vcpu->regs[RL_RDX] & mask, vcpu->regs[RL_RSI] & mask };
+	long ret = -KVM_ENOSYS;
+
+	if (rl_ops->get_cpl(vcpu)) {
+		ret = -KVM_EPERM;
+	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
+		ret = 0;
+	} else if (nr == KVM_HC_KICK_CPU && rl_pv_has(vcpu, KVM_FEATURE_PV_UNHALT)) {
+		unhalt(peer(vcpu, a[1]));
+		ret = 0;
+	} else if (nr == KVM_HC_SCHED_YIELD && rl_pv_has(vcpu, KVM_FEATURE_PV_SCHED_YIELD)) {
+		yield_to_peer(peer(vcpu, a[0]));
+		ret = 0;
+	} else if (nr == KVM_HC_SEND_IPI && rl_pv_has(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
+		ret = send_ipi(vcpu, a, mask);
+	} else if (nr == KVM_HC_CLOCK_PAIRING) {
+		ret = rl_clock_pairing(vcpu, a[0], a[1]);
+	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
+		ret = hypercall_map_range(vcpu, mask);
+		if (!ret)
+			return RL_EXIT_USER;
+	}
+	rl_request(vcpu, RL_REQ_EVENT);		/* what polling is for */
+	vcpu->regs[RL_RAX] = ret & mask;
+	return rl_exit_skip(vcpu);
+}
+
+/*
+ * The hypercall instruction of the other vendor's CPUs, met in a guest that moved
+ * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place. vm->srcu held.
+ */
+static bool fix_insn(struct rl_vcpu *vcpu)
+{
+	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
+	gva_t rip = rl_op(linear_rip)(vcpu);
+	struct rl_walk w;
+	u8 insn[3];
+	int i;
+
+	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return false;
+	for (i = 0; i < sizeof(insn); i++) {
+		if (rl_walk(vcpu, rip + i, RL_ACC_FETCH | user, false, false, &w) || w.fault ||
+		    rl_guest_read(vcpu->vm, w.gpa, &insn[i], 1))
+			return false;
+	}
+	if (insn[0] != 0x0f || insn[1] != 0x01 ||
+	    insn[2] != (rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL))
+		return false;
+	return !rl_walk(vcpu, rip + 2, RL_ACC_WRITE | user, true, false, &w) && !w.fault &&
+	       !rl_guest_write(vcpu->vm, w.gpa, &rl_caps.hypercall, 1);
+}
+
+/**
+ * rl_hypercall_fix() - Was #UD for a hypercall that can be made one?
+ * @vcpu: the vCPU
+ *
+ * Return: whether it was: the instruction runs again.
+ */
+bool rl_hypercall_fix(struct rl_vcpu *vcpu)
+{
+	int idx = srcu_read_lock(&vcpu->vm->srcu);
+	bool fixed = fix_insn(vcpu);
+
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
+	return fixed;
+}
