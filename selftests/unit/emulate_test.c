@@ -559,6 +559,14 @@ TEST(system_segments)
 	EXPECT_FAULT(GP, 0, 0x0f, 0x00, 0xd0);
 	machine_init(&m, RL_MODE_REAL);
 	EXPECT_FAULT(UD, 0, 0x0f, 0x00, 0xd8);
+	machine_init(&m, RL_MODE_PROT32);		/* 8 bytes, and 16-bit TSSs as well */
+	m.regs[AX] = SEL_LIMIT;
+	put_desc(&m, TABLE_BASE + SEL_LIMIT, DATA_BASE, 0x2b, 0x81);
+	EXPECT_OK(0x0f, 0x00, 0xd8);
+	EXPECT_EQ(m.seg[RL_SEG_TR].base, DATA_BASE);
+	EXPECT_EQ(m.mem[TABLE_BASE + SEL_LIMIT + 5], 0x83);
+	m.regs[AX] = 4;
+	EXPECT_FAULT(GP, 4, 0x0f, 0x00, 0xd0);		/* not from the LDT */
 }
 
 TEST(far_pointers)
