@@ -461,7 +461,7 @@ static int exit_exception(struct rl_vcpu *vcpu)
 {
 	u8 vector = vcpu->exit.exc.vector;
 
-	if (vector == X86_TRAP_UD && rl_hypercall_fix(vcpu))
+	if (vector == X86_TRAP_UD && rl_foreign_insn(vcpu))
 		return RL_RESUME;
 	if (vector == X86_TRAP_DB) {
 		if (vcpu->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))

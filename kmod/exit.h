@@ -125,6 +125,6 @@ int rl_exit_skip(struct rl_vcpu *vcpu);
 
 /* hypercall.c */
 int rl_hypercall(struct rl_vcpu *vcpu);
-bool rl_hypercall_fix(struct rl_vcpu *vcpu);
+bool rl_foreign_insn(struct rl_vcpu *vcpu);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a guest that knows where it runs asks for by VMCALL or VMMCALL.
+ * What a guest that knows where it runs asks for by VMCALL or VMMCALL; and instructions of the
+ * other vendor's CPUs.
  *
  * Owns:    nothing.
  * Touches: the local APICs of other vCPUs, guest memory, struct kvm_run.
@@ -121,6 +122,55 @@ int rl_hypercall(struct rl_vcpu *vcpu)
 	return rl_exit_skip(vcpu);
 }
 
+/* Are these bytes at RIP? vm->srcu held. */
+static bool code_is(struct rl_vcpu *vcpu, const u8 *bytes, int len)
+{
+	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
+	gva_t rip = rl_op(linear_rip)(vcpu);
+	struct rl_walk w;
+	u8 byte;
+
+	for (; len; len--, rip++, bytes++)
+		if (rl_walk(vcpu, rip, RL_ACC_FETCH | user, false, false, &w) || w.fault ||
+		    rl_guest_read(vcpu->vm, w.gpa, &byte, 1) || byte != *bytes)
+			return false;
+	return true;
+}
+
+/*
+ * SYSCALL outside 64-bit mode exists on AMD's CPUs and not on Intel's: for a guest that believes
+ * to be on the former. APM Vol 3, "SYSCALL". vm->srcu held.
+ */
+static bool do_syscall(struct rl_vcpu *vcpu)
+{
+	struct rl_seg seg = { .limit = ~0u };
+	bool lma = vcpu->efer & EFER_LMA;
+	u64 star, cstar, mask, rflags;
+
+	if (!vcpu->guest_amd || !(vcpu->efer & EFER_SCE) || rl_is_64bit_code(vcpu) ||
+	    !(rl_cr0_read(vcpu) & X86_CR0_PE) || rl_rflags_read(vcpu) & X86_EFLAGS_VM ||
+	    !code_is(vcpu, (const u8 []){ 0x0f, 0x05 }, 2) ||
+	    rl_msr_get(vcpu, MSR_STAR, &star, true) || rl_msr_get(vcpu, MSR_CSTAR, &cstar, true) ||
+	    rl_msr_get(vcpu, MSR_SYSCALL_MASK, &mask, true))
+		return false;
+	rflags = rl_rflags_read(vcpu) & ~(u64)X86_EFLAGS_RF;
+	vcpu->regs[RL_RCX] = (u32)(rl_rip_read(vcpu) + 2);
+	if (lma)
+		vcpu->regs[11] = rflags;
+	seg.sel = (star >> 32) & 0xfffc;
+	seg.attr = 0x9b | RL_SEG_ATTR_G | (lma ? RL_SEG_ATTR_L : RL_SEG_ATTR_DB);
+	rl_ops->set_seg(vcpu, &seg, RL_SEG_CS);
+	seg.sel += 8;
+	seg.attr = 0x93 | RL_SEG_ATTR_G | RL_SEG_ATTR_DB;
+	rl_ops->set_seg(vcpu, &seg, RL_SEG_SS);
+	rflags &= lma ? ~mask : ~(u64)X86_EFLAGS_IF;
+	rl_rflags_write(vcpu, rflags | X86_EFLAGS_FIXED);
+	rl_rip_write(vcpu, lma ? cstar : (u32)star);
+	if (rflags & X86_EFLAGS_TF)
+		rl_singlestep_done(vcpu);
+	return true;
+}
+
 /*
  * The hypercall instruction of the other vendor's CPUs, met in a guest that moved
  * here: KVM_X86_QUIRK_FIX_HYPERCALL_INSN puts the right one in its place. vm->srcu held.
@@ -128,35 +178,27 @@ int rl_hypercall(struct rl_vcpu *vcpu)
 static bool fix_insn(struct rl_vcpu *vcpu)
 {
 	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
+	const u8 other[] = { 0x0f, 0x01, rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL };
 	gva_t rip = rl_op(linear_rip)(vcpu);
 	struct rl_walk w;
-	u8 insn[3];
-	int i;
 
-	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
-		return false;
-	for (i = 0; i < sizeof(insn); i++) {
-		if (rl_walk(vcpu, rip + i, RL_ACC_FETCH | user, false, false, &w) || w.fault ||
-		    rl_guest_read(vcpu->vm, w.gpa, &insn[i], 1))
-			return false;
-	}
-	if (insn[0] != 0x0f || insn[1] != 0x01 ||
-	    insn[2] != (rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL))
+	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN ||
+	    !code_is(vcpu, other, sizeof(other)))
 		return false;
 	return !rl_walk(vcpu, rip + 2, RL_ACC_WRITE | user, true, false, &w) && !w.fault &&
 	       !rl_guest_write(vcpu->vm, w.gpa, &rl_caps.hypercall, 1);
 }
 
 /**
- * rl_hypercall_fix() - Was #UD for a hypercall that can be made one?
+ * rl_foreign_insn() - Was #UD for an instruction that only the other vendor's CPUs have?
  * @vcpu: the vCPU
  *
- * Return: whether it was: the instruction runs again.
+ * Return: whether it was: it is carried out, or one of this CPU's is in its place.
  */
-bool rl_hypercall_fix(struct rl_vcpu *vcpu)
+bool rl_foreign_insn(struct rl_vcpu *vcpu)
 {
 	int idx = srcu_read_lock(&vcpu->vm->srcu);
-	bool fixed = fix_insn(vcpu);
+	bool fixed = fix_insn(vcpu) || do_syscall(vcpu);
 
 	srcu_read_unlock(&vcpu->vm->srcu, idx);
 	return fixed;

@@ -263,6 +263,60 @@ static u64 guest_osxsave(u64 on)
 	return out[2] >> 27 & 1;
 }
 
+/* SYSCALL in 32-bit code. What comes back: RCX, R11 and the selectors, in the registers of a call. */
+u64 syscall32_run(u64 out[4]);
+extern const char syscall32_next[], syscall32_target[];
+asm(".pushsection .text\n"
+    "syscall32_run:\n"
+    "	pushfq; pop %rdx; or $1, %rdx; push %rdx; popfq\n"
+    "	mov %ss, %esi\n"
+    "	ljmp *1f(%rip)\n"
+    "1:	.long 2f; .word 0x18\n"
+    ".code32\n"
+    "2:	syscall\n"
+    "syscall32_next:\n"
+    "	ud2\n"
+    ".code64\n"
+    "syscall32_target:\n"
+    "	mov %rcx, (%rdi); mov %r11, 8(%rdi); mov %cs, 16(%rdi); mov %ss, 24(%rdi)\n"
+    "	pushfq; pop %rax; mov %esi, %ss\n"
+    "	ret\n"
+    ".popsection\n");
+
+static u64 syscall32[4];
+
+static u64 guest_syscall32(u64 unused)
+{
+	guest_wrmsr(MSR_STAR, (u64)SEL_CODE64 << 32);
+	guest_wrmsr(MSR_CSTAR, (u64)syscall32_target);
+	guest_wrmsr(MSR_SFMASK, 1);
+	return syscall32_run(syscall32);
+}
+
+/* AMD's CPUs have it; on others a guest that was promised one gets it all the same. */
+TEST(syscall_in_32_bit_code)
+{
+	struct vm *vm = vm_long(1, guest_puppet, 0);
+	struct kvm_cpuid2 *c = rl_supported_cpuid(vm->dev);
+	struct kvm_cpuid_entry2 *e = rl_cpuid_find(c, 0, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u64 flags;
+
+	memcpy(&e->ebx, "Auth", 4);
+	memcpy(&e->edx, "enti", 4);
+	memcpy(&e->ecx, "cAMD", 4);
+	vcpu_set_cpuid(v, c);
+	free(c);
+	expect_sync(v, PUPPET_STAGE);
+	flags = puppet_call(v, guest_syscall32, 0);
+	EXPECT_EQ((u64)syscall32_next, G(vm, syscall32[0]));
+	EXPECT_EQ(1, G(vm, syscall32[1]) & 1);		/* of the others QEMU loses some */
+	EXPECT_EQ(0, flags & 1);
+	EXPECT_EQ(SEL_CODE64, G(vm, syscall32[2]));
+	EXPECT_EQ(SEL_CODE64 + 8, G(vm, syscall32[3]));
+	vm_free(vm);
+}
+
 TEST_F(cpuid, osxsave_follows_cr4)
 {
 	if (!rl_guest_has(1, 2, 26))
