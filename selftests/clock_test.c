@@ -2,7 +2,6 @@
 /* Time: the VM's clock, kvmclock pages, wall clock, steal time, the TSC's frequency. */
 #include "lib.h"
 #include "harness.h"
-#include <sched.h>
 #include <time.h>
 
 #define MSR_WALL_CLOCK		0x4b564d00
@@ -272,17 +271,11 @@ static void guest_count_stolen(u64 id)
 TEST(steal_time_grows)
 {
 	struct vm *vm = vm_long(2, guest_count_stolen, VM_IRQCHIP);
-	cpu_set_t one;
 
 	if (!has_steal_time())
 		SKIP(return, "no steal time");
-	CPU_ZERO(&one);
-	CPU_SET(0, &one);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
-	for (int i = 0; i < 2; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < 2; i++)
-		vcpu_join(vm->vcpus[i]);
+	rl_one_cpu();
+	vm_run_all(vm);
 	vm_free(vm);
 }
 

@@ -277,10 +277,7 @@ TEST(ipis_to_two_clusters)
 {
 	struct vm *vm = vm_long(NR_VCPUS, guest_ipi, VM_IRQCHIP);
 
-	for (int i = 0; i < NR_VCPUS; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < NR_VCPUS; i++)
-		vcpu_join(vm->vcpus[i]);
+	vm_run_all(vm);
 	for (int i = 1; i < NR_VCPUS; i++)
 		for (int round = 1; round <= 3; round++)
 			EXPECT_EQ(1, G(vm, guest_irqs[i][0x70 + round]));

@@ -4,7 +4,6 @@
 #include "harness.h"
 #include "stats.h"
 #include <linux/kvm_para.h>
-#include <sched.h>
 #include <time.h>
 
 #define MSR_STEAL_TIME		0x4b564d03
@@ -78,10 +77,7 @@ TEST(kick_ends_hlt)
 	if (!has_feature(KVM_FEATURE_PV_UNHALT))
 		SKIP(return, "no KVM_FEATURE_PV_UNHALT");
 	vm = vm_pv(2, guest_kick);
-	for (int i = 0; i < 2; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < 2; i++)
-		vcpu_join(vm->vcpus[i]);
+	vm_run_all(vm);
 	EXPECT_EQ(ROUNDS, G(vm, halts));
 	kvm_do(vm->vcpus[1]->fd, KVM_GET_MP_STATE, &st);
 	EXPECT_EQ(KVM_MP_STATE_RUNNABLE, st.mp_state);
@@ -121,10 +117,7 @@ TEST(ipis_by_bitmap)
 	if (!has_feature(KVM_FEATURE_PV_SEND_IPI))
 		SKIP(return, "no KVM_FEATURE_PV_SEND_IPI");
 	vm = vm_pv(4, guest_ipis);
-	for (int i = 0; i < 4; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < 4; i++)
-		vcpu_join(vm->vcpus[i]);
+	vm_run_all(vm);
 	for (int i = 0; i < 4; i++)
 		EXPECT_EQ(!!i, G(vm, guest_irqs[i][VECTOR]));
 	vm_free(vm);
@@ -163,7 +156,6 @@ static void guest_flush(u64 id)
 TEST(flush_of_a_preempted_tlb)
 {
 	struct stats st;
-	cpu_set_t one;
 	struct vm *vm;
 
 	if (!has_feature(KVM_FEATURE_PV_TLB_FLUSH))
@@ -171,13 +163,8 @@ TEST(flush_of_a_preempted_tlb)
 	vm = vm_pv(2, guest_flush);
 	G(vm, steal[1].preempted) = 0xff;		/* of somebody before */
 	stats_open(&st, vm->vcpus[1]->fd);
-	CPU_ZERO(&one);
-	CPU_SET(0, &one);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
-	for (int i = 0; i < 2; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < 2; i++)
-		vcpu_join(vm->vcpus[i]);
+	rl_one_cpu();
+	vm_run_all(vm);
 	EXPECT_LE(FLUSHES, stat(&st, "tlb_flush"));
 	EXPECT_EQ(0, G(vm, steal[1].preempted) & FLUSH_TLB);
 	stats_close(&st);

@@ -772,11 +772,8 @@ static void *fpu_use(void *arg)
 	struct fpu_user *u = arg;
 	u32 mxcsr, want = 0x1f80 | u->id << 13;		/* a rounding mode each */
 	u64 xmm[32];
-	cpu_set_t one;
 
-	CPU_ZERO(&one);
-	CPU_SET(0, &one);
-	CHECK(NULL, !sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
+	rl_one_cpu();
 	for (int round = 0; round < FPU_ROUNDS && !u->lost; round++) {
 		long ret;
 

@@ -24,10 +24,7 @@ TEST(sixty_four_vcpus)
 {
 	struct vm *vm = vm_long(64, guest_count, VM_IRQCHIP);
 
-	for (int i = 0; i < 64; i++)
-		vcpu_start(vm->vcpus[i]);
-	for (int i = 0; i < 64; i++)
-		vcpu_join(vm->vcpus[i]);
+	vm_run_all(vm);
 	for (int i = 0; i < 64; i++)
 		ASSERT_EQ(20000, G(vm, counters[i]));
 	vm_free(vm);

@@ -169,6 +169,8 @@ void puppet_do_(struct vcpu *v, enum puppet_op op, u64 addr, u32 size, u64 val);
 void vcpu_start(struct vcpu *v);
 void vcpu_join(struct vcpu *v);
 void vcpu_wait_stage(struct vcpu *v, u64 stage);
+void vm_run_all(struct vm *vm);			/* each vCPU in a thread, to the end */
+void rl_one_cpu(void);				/* this thread, and those it starts from now on */
 
 /* Loop until cond holds; the test's alarm ends a wait that never does. */
 #define WAIT_FOR(cond)	do { while (!(cond)) usleep(200); } while (0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Running a vCPU, and saying what went wrong when the exit is not the one expected. */
 #include "lib.h"
+#include <sched.h>
 #include <stdarg.h>
 
 static const char * const exit_names[] = {
@@ -231,4 +232,21 @@ void vcpu_join(struct vcpu *v)
 void vcpu_wait_stage(struct vcpu *v, u64 stage)
 {
 	WAIT_FOR(v->stage >= stage);
+}
+
+void vm_run_all(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_start(vm->vcpus[i]);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		vcpu_join(vm->vcpus[i]);
+}
+
+void rl_one_cpu(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	CHECK(NULL, !sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
 }
