@@ -125,6 +125,7 @@ guest_tree()
 		"$root/lib/modules/$KERNEL_RELEASE"
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	install -m 755 "$HERE/guest-init" "$root/init"
+	echo 'root::0:0:root:/root:/bin/sh' > "$root/etc/passwd"
 	install -m 755 "$HERE/guest-dhcp" "$root/bin/dhcp-script"
 	# shellcheck disable=SC2086 # a list of words
 	add_modules "$root" $GUEST_MODULES
