@@ -304,6 +304,7 @@ TEST(nmi_behind_an_interrupt)
 	struct vm *vm = vm_puppet(1, VM_IRQCHIP);
 	struct vcpu *v = vm->vcpus[0];
 	struct kvm_vcpu_events e;
+	u32 irqs;
 
 	puppet_call(v, guest_nmi_setup, 0);
 	for (u32 i = 1; i <= 5; i++) {
@@ -315,7 +316,8 @@ TEST(nmi_behind_an_interrupt)
 		kvm_do(v->fd, KVM_NMI, 0);
 		puppet_do(v, PUPPET_CPUID, 0, 0, 0);
 		EXPECT_EQ(i, G(vm, nmis));
-		EXPECT_EQ(i, G(vm, guest_irqs[0][0x50]));
+		irqs = G(vm, guest_irqs[0][0x50]);
+		EXPECT_TRUE(irqs == i || (irqs > i && rl_host_repeats_irqs()));
 	}
 	vm_free(vm);
 }

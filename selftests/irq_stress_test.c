@@ -13,11 +13,6 @@
 
 static u32 stop;
 
-static u64 guest_total(void)
-{
-	return READ_ONCE(guest_irq_total);
-}
-
 /* Interrupts open until told otherwise. */
 static void guest_listen(u64 id)
 {
@@ -261,7 +256,6 @@ static void guest_ipi_sender(u64 id)
 	wait_served(2 * others);
 	guest_wrmsr(MSR_X2APIC(APIC_ICR), 0xc0073);	/* all but itself */
 	wait_served(3 * others);
-	GUEST_ASSERT_EQ(guest_total(), 3 * others);
 	GUEST_DONE();
 }
 
@@ -276,11 +270,20 @@ static void guest_ipi(u64 id)
 TEST(ipis_to_two_clusters)
 {
 	struct vm *vm = vm_long(NR_VCPUS, guest_ipi, VM_IRQCHIP);
+	u32 total = 0;
 
 	vm_run_all(vm);
-	for (int i = 1; i < NR_VCPUS; i++)
-		for (int round = 1; round <= 3; round++)
-			EXPECT_EQ(1, G(vm, guest_irqs[i][0x70 + round]));
+	for (int i = 1; i < NR_VCPUS; i++) {
+		for (int round = 1; round <= 3; round++) {
+			u32 n = G(vm, guest_irqs[i][0x70 + round]);
+
+			EXPECT_TRUE(n == 1 || (n > 1 && rl_host_repeats_irqs())) {
+				TH_LOG("vCPU %d, vector %#x: %u times", i, 0x70 + round, n);
+			}
+			total += n;
+		}
+	}
+	EXPECT_EQ(total, G(vm, guest_irq_total));	/* and nothing else */
 	vm_free(vm);
 }
 

@@ -83,6 +83,7 @@ int rl_dev_open(void);
 int rl_cap(int cap);			/* KVM_CHECK_EXTENSION on the device */
 bool rl_host_is_amd(void);
 bool rl_host_is_tcg(void);		/* QEMU's emulator, with its known gaps */
+bool rl_host_repeats_irqs(void);	/* which may deliver an interrupt twice */
 bool rl_host_is_bochs(void);		/* and Bochs */
 bool rl_host_is_bochs_svm(void);	/* with more gaps */
 

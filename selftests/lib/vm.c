@@ -67,6 +67,16 @@ bool rl_host_is_tcg(void)
 	return out[1] == 0x54474354;	/* "TCGT" */
 }
 
+/*
+ * After VMRUN has delivered an interrupt, QEMU's emulator still has its vector as an exception that
+ * is pending, until the next #VMEXIT (helper_vmrun()). When another CPU's turn comes meanwhile, it
+ * delivers that as well.
+ */
+bool rl_host_repeats_irqs(void)
+{
+	return rl_host_is_tcg() && sysconf(_SC_NPROCESSORS_CONF) > 1;
+}
+
 /* Its CPUID is that of the CPU it plays; the script that starts it tells. */
 bool rl_host_is_bochs(void)
 {
