@@ -17,7 +17,7 @@
 #define PAGE		0x1000ull
 #define HUGE		(2ull << 20)
 #define GPA		0x20000000ull
-#define PAGES		2048ull
+#define PAGES		4096ull
 #define SIZE		(PAGES * PAGE)
 #define NR_VCPUS	2
 #define WORDS		4		/* looked at in each page */
@@ -252,11 +252,11 @@ TEST_F(mem, limited)
 
 	if (!self->cgroup || access(CGROUP "/memory.swap.current", F_OK))
 		SKIP(return, "no memory cgroup with swap");
-	ASSERT_TRUE(put(CGROUP "/memory.max", "6M"));
+	ASSERT_TRUE(put(CGROUP "/memory.max", "12M"));
 	for (int i = 0; i < 3; i++) {
 		wait_passes(self->vm, 1);
 		swapped += number(CGROUP "/memory.swap.current");
-		EXPECT_GE(6 << 20, number(CGROUP "/memory.current"));
+		EXPECT_GE(12 << 20, number(CGROUP "/memory.current"));
 	}
 	EXPECT_LT(3 << 20, swapped);
 	ASSERT_TRUE(put(CGROUP "/memory.max", "max"));
