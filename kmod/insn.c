@@ -207,7 +207,7 @@ static int send_writes(struct rl_vcpu *vcpu)
 	for (; in->sent < in->nr_writes; in->sent++) {
 		struct mmio_piece *p = &in->writes[in->sent];
 		int idx = srcu_read_lock(&vcpu->vm->srcu);
-		bool done = rl_mmio_write(vcpu, p->gpa, p->len, p->data);
+		bool done = rl_mmio_write(vcpu, p->gpa, p->len, p->data, false);
 
 		srcu_read_unlock(&vcpu->vm->srcu, idx);
 		if (!done)
@@ -445,7 +445,7 @@ static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
 		return res;
 	if ((gpa & ~PAGE_MASK) + e->size > PAGE_SIZE || !store_begins_at(vcpu, e, gpa))
 		return RL_EMUL_UNHANDLED;
-	if (!rl_mmio_write(vcpu, gpa, e->size, &e->src)) {
+	if (!rl_mmio_write(vcpu, gpa, e->size, &e->src, true)) {
 		in->writes[0].gpa = gpa;
 		in->writes[0].len = e->size;
 		in->writes[0].val = e->src;

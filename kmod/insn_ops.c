@@ -95,15 +95,19 @@ static bool kernel_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val
 /*
  * A device in the kernel takes the write, the local APIC included. Every write
  * to a device is offered here first, once.
+ *
+ * @irqs_off: they are, so that a bell can be rung without a search.
  */
-bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val)
+bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val, bool irqs_off)
 {
 	rl_trace(mmio, vcpu, true, gpa, len, val);
 	if (rl_lapic_mmio_hit(vcpu, gpa)) {
 		rl_lapic_mmio_write(vcpu, gpa, len, val);
 		return true;
 	}
-	return rl_bus_claimed(vcpu->vm, RL_BUS_MMIO, gpa) &&
+	if (!rl_bus_claimed(vcpu->vm, RL_BUS_MMIO, gpa))
+		return false;
+	return (irqs_off && rl_bus_ring(vcpu, RL_BUS_MMIO, gpa, len, val)) ||
 	       !rl_bus_write(vcpu, RL_BUS_MMIO, gpa, len, val);
 }
 
@@ -170,7 +174,7 @@ static enum rl_emul_result write_gpa(struct rl_insn *in, gpa_t gpa, const void *
 		return ram_result(in, rl_guest_write(in->vcpu->vm, gpa, buf, len));
 	for (; len; len -= n, gpa += n, buf += n) {
 		n = min(len, 8u);
-		if (!in->nr_writes && rl_mmio_write(in->vcpu, gpa, n, buf))
+		if (!in->nr_writes && rl_mmio_write(in->vcpu, gpa, n, buf, false))
 			continue;
 		if (in->nr_writes == MAX_PIECES)
 			return RL_EMUL_UNHANDLED;

@@ -36,6 +36,6 @@ struct rl_insn {
 
 /* insn_ops.c */
 extern const struct rl_emul_ops rl_insn_ops;
-bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val);
+bool rl_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val, bool irqs_off);
 
 #endif

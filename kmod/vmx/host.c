@@ -13,6 +13,7 @@
 #include <asm/cpu_entry_area.h>
 #include <asm/debugreg.h>
 #include <asm/desc.h>
+#include <asm/fsgsbase.h>
 #include <asm/mmu_context.h>
 
 #include "vmx.h"
@@ -132,7 +133,7 @@ void vmx_uret_stop(void)
 	uret_restore(this_cpu_ptr(&uret_cpu));
 }
 
-/* ---- selectors, LDT, bases ---- */
+/* ---- selectors, LDT, bases; on every KVM_RUN's way, hence no detour through paravirt ---- */
 
 /**
  * vmx_switch_to_guest() - Save what VM exits do not put back
@@ -154,14 +155,14 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 	savesegment(es, v->host_es);
 	savesegment(fs, v->host_fs);
 	savesegment(gs, v->host_gs);
-	rdmsrl(MSR_FS_BASE, fs_base);
+	fs_base = x86_fsbase_read_cpu();
 	if (fs_base != v->host_fs_base) {
 		v->host_fs_base = fs_base;
 		vmcs_write(HOST_FS_BASE, fs_base);
 	}
-	rdmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
-	wrmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
-	v->host_debugctl = get_debugctlmsr();
+	v->host_kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
+	__wrmsr(MSR_KERNEL_GS_BASE, v->kernel_gs_base, v->kernel_gs_base >> 32);
+	v->host_debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
 	v->after &= ~VMX_AFTER_DEBUGCTL;
 	if (v->host_debugctl)
 		v->after |= VMX_AFTER_DEBUGCTL;
@@ -174,11 +175,12 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 void vmx_vcpu_put(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
+	struct desc_ptr gdt = { .size = GDT_SIZE - 1, .address = v->host_gdt };
 
 	if (v->work & VMX_WORK_LOAD)
 		return;
 	v->work |= VMX_WORK_LOAD;
-	rdmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	v->kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
 	if (unlikely(v->host_ldt))
 		asm volatile("lldt %0" : : "rm" (v->host_ldt));
 	if (unlikely(v->host_gs))
@@ -191,10 +193,10 @@ void vmx_vcpu_put(struct rl_vcpu *vcpu)
 		loadsegment(ds, v->host_ds);
 		loadsegment(es, v->host_es);
 	}
-	wrmsrl(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	__wrmsr(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base, v->host_kernel_gs_base >> 32);
 	/* Exits leave limits of 0x67 in TR, less than the I/O bitmap, and 0xffff in GDTR. */
 	invalidate_tss_limit();
-	load_fixmap_gdt(smp_processor_id());
+	native_load_gdt(&gdt);
 }
 
 /**
@@ -268,14 +270,16 @@ void vmx_write_host_const(void)
 
 /**
  * vmx_write_host_cpu() - The part of the host state that is the CPU's
+ * @v: its VMCS is the current one
  * @cpu: this CPU
  */
-void vmx_write_host_cpu(int cpu)
+void vmx_write_host_cpu(struct vmx_vcpu *v, int cpu)
 {
 	unsigned long val;
 
 	vmcs_write(HOST_TR_BASE, (unsigned long)&get_cpu_entry_area(cpu)->tss.x86_tss);
-	vmcs_write(HOST_GDTR_BASE, (unsigned long)get_current_gdt_ro());
+	v->host_gdt = (unsigned long)get_current_gdt_ro();
+	vmcs_write(HOST_GDTR_BASE, v->host_gdt);
 	rdmsrl(MSR_GS_BASE, val);
 	vmcs_write(HOST_GS_BASE, val);
 	rdmsrl(MSR_IA32_SYSENTER_ESP, val);

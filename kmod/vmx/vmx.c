@@ -192,7 +192,7 @@ static void vmx_vcpu_load(struct rl_vcpu *vcpu, int cpu)
 	/* Another guest's branch history shall not steer this one. */
 	indirect_branch_prediction_barrier();
 	if (moved) {
-		vmx_write_host_cpu(cpu);
+		vmx_write_host_cpu(v, cpu);
 		/* What was flushed while it ran elsewhere may still be cached here. */
 		v->work |= VMX_WORK_FLUSH_EPT;
 	}

@@ -96,6 +96,7 @@ struct vmx_vcpu {
 	u64 host_kernel_gs_base, host_fs_base;
 	u16 host_ds, host_es, host_fs, host_gs, host_ldt;
 	u64 host_debugctl;
+	unsigned long host_gdt;
 };
 
 /*
@@ -224,7 +225,7 @@ void vmx_switch_to_guest(struct vmx_vcpu *v);
 void vmx_vcpu_put(struct rl_vcpu *vcpu);
 void vmx_take_irq(struct rl_vcpu *vcpu);
 void vmx_write_host_const(void);
-void vmx_write_host_cpu(int cpu);
+void vmx_write_host_cpu(struct vmx_vcpu *v, int cpu);
 u64 vmx_read_kernel_gs_base(struct vmx_vcpu *v);
 void vmx_write_kernel_gs_base(struct vmx_vcpu *v, u64 base);
 
