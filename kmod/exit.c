@@ -176,31 +176,40 @@ static noinline int bus_io_device(struct rl_vcpu *vcpu, u16 port, int size)
 	return r;
 }
 
-static __always_inline int bus_io(struct rl_vcpu *vcpu, bool irqs_off)
+/* Might a device of the kernel's take it? */
+static __always_inline bool io_claimed(struct rl_vcpu *vcpu)
+{
+	u16 port = vcpu->exit.io.port;
+
+	if (!vcpu->exit.io.in)
+		rl_trace(pio, vcpu, true, port, vcpu->exit.io.size, 1, vcpu->regs[RL_RAX]);
+	return rl_bus_claimed(vcpu->vm, RL_BUS_PIO, port);
+}
+
+static noinline bool fast_io_device(struct rl_vcpu *vcpu)
 {
 	int size = vcpu->exit.io.size;
 	u16 port = vcpu->exit.io.port;
 
-	if (!vcpu->exit.io.in)
-		rl_trace(pio, vcpu, true, port, size, 1, vcpu->regs[RL_RAX]);
-	if (!rl_bus_claimed(vcpu->vm, RL_BUS_PIO, port))
-		return -EOPNOTSUPP;
-	if (irqs_off && !vcpu->exit.io.in &&
-	    rl_bus_ring(vcpu, RL_BUS_PIO, port, size, &vcpu->regs[RL_RAX]))
-		return 0;
-	return bus_io_device(vcpu, port, size);
-}
-
-static noinline bool fast_io(struct rl_vcpu *vcpu)
-{
-	if (vcpu->exit.io.string || need_length(vcpu, true))
-		return false;
-	if (bus_io(vcpu, true)) {
+	if ((vcpu->exit.io.in ||
+	     !rl_bus_ring(vcpu, RL_BUS_PIO, port, size, &vcpu->regs[RL_RAX])) &&
+	    bus_io_device(vcpu, port, size)) {
 		vcpu->exit.io.tried = true;
 		return false;
 	}
 	skip_insn(vcpu);
 	return true;
+}
+
+/* Most ports are user space's: a look is all that these cost. */
+static __always_inline bool fast_io(struct rl_vcpu *vcpu)
+{
+	if (vcpu->exit.io.string || need_length(vcpu, true))
+		return false;
+	if (io_claimed(vcpu))
+		return fast_io_device(vcpu);
+	vcpu->exit.io.tried = true;
+	return false;
 }
 
 /**
@@ -329,7 +338,7 @@ static noinline int io_slow(struct rl_vcpu *vcpu)
 	r = need_length(vcpu, false);
 	if (r)
 		return r;
-	if (!bus_io(vcpu, false)) {
+	if (io_claimed(vcpu) && !bus_io_device(vcpu, vcpu->exit.io.port, vcpu->exit.io.size)) {
 		rl_skip_insn(vcpu);
 		return RL_RESUME;
 	}

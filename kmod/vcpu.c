@@ -486,8 +486,8 @@ out:
 	if (unlikely(run->kvm_valid_regs))
 		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
 	/* The guest may not go on for long; what it asked for does. */
-	if (unlikely(READ_ONCE(vcpu->doorbell) || READ_ONCE(vcpu->lingering)) &&
-	    r != -ERESTARTNOINTR)
+	if (unlikely((unsigned long)READ_ONCE(vcpu->doorbell) |
+		     (unsigned long)READ_ONCE(vcpu->lingering)) && r != -ERESTARTNOINTR)
 		rl_vdev_leave(vcpu);
 	publish_run(vcpu);
 	swap_sigmask(vcpu, false);
