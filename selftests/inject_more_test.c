@@ -595,7 +595,7 @@ TEST(module_load)
 		kernels = all - 120;
 	while (load_fails(fd, kernels + ++tried))
 		;
-	EXPECT_LE(100, tried);
+	EXPECT_LE(50, tried);		/* from one load to the next some have been cached */
 	/* without a failure it is as good as ever */
 	ASSERT_EQ(0, syscall(SYS_finit_module, fd, getenv("MODARGS") ?: "", 0));
 	close(fd);
