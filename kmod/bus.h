@@ -48,7 +48,7 @@ int rl_bus_read(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, void *val);
 bool rl_bus_ring(struct rl_vcpu *vcpu, int bus, gpa_t addr, int len, const void *val);
 /* @len 0: any length at exactly @addr. vm->slots_lock held. -ENOSPC, -ENOMEM. */
 int rl_bus_add(struct rl_vm *vm, int bus, gpa_t addr, u32 len, struct rl_bus_dev *dev);
-/* All its ranges; waits for readers, the caller frees @dev after. vm->slots_lock held. */
+/* All its ranges; waits for readers, the caller frees @dev after. vm->slots_lock held. -ENOENT. */
 int rl_bus_del(struct rl_vm *vm, struct rl_bus_dev *dev);
 int rl_bus_init(struct rl_vm *vm);
 /* At the VM's end: releases every device still there, later rl_bus_del()s find nothing. */

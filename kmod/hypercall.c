@@ -29,9 +29,9 @@ static int complete_hypercall(struct rl_vcpu *vcpu)
 }
 
 /* KVM_HC_MAP_GPA_RANGE: the guest tells which of its memory is encrypted. */
-static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
+static int map_range(struct rl_vcpu *vcpu, const u64 *a)
 {
-	u64 gpa = vcpu->regs[RL_RBX] & mask, npages = vcpu->regs[RL_RCX] & mask;
+	u64 gpa = a[0], npages = a[1];
 	struct kvm_run *run = vcpu->run;
 
 	if (!(vcpu->vm->user_hypercalls & BIT(KVM_HC_MAP_GPA_RANGE)))
@@ -43,7 +43,7 @@ static int hypercall_map_range(struct rl_vcpu *vcpu, u64 mask)
 	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
 	run->hypercall.args[0] = gpa;
 	run->hypercall.args[1] = npages;
-	run->hypercall.args[2] = vcpu->regs[RL_RDX] & mask;
+	run->hypercall.args[2] = a[2];
 	run->hypercall.longmode = rl_is_64bit_code(vcpu);
 	vcpu->complete = complete_hypercall;
 	return 0;
@@ -113,7 +113,7 @@ int rl_hypercall(struct rl_vcpu *vcpu)
 	} else if (nr == KVM_HC_CLOCK_PAIRING) {
 		ret = rl_clock_pairing(vcpu, a[0], a[1]);
 	} else if (nr == KVM_HC_MAP_GPA_RANGE) {
-		ret = hypercall_map_range(vcpu, mask);
+		ret = map_range(vcpu, a);
 		if (!ret)
 			return RL_EXIT_USER;
 	}

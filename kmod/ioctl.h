@@ -58,7 +58,5 @@ long rl_ioctl(const struct rl_ioctl *table, int n, void *obj, unsigned int cmd,
 	      unsigned long arg, int unknown);
 
 /* main.c's needs from vcpu.c */
-int rl_vcpu_init(void);
-void rl_vcpu_exit(void);
 
 #endif

@@ -251,13 +251,12 @@ static int __init rl_init(void)
 	r = choose_backend();
 	if (r)
 		return r;
-	r = rl_vcpu_init() ?: rl_xsave_init() ?: rl_cpuid_init() ?: rl_msr_init() ?:
-	    rl_clock_init();
+	r = rl_xsave_init() ?: rl_cpuid_init() ?: rl_msr_init() ?: rl_clock_init();
 	if (r)
-		goto err_vcpu;
+		goto err_backend;
 	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "x86/ringlet:online", cpu_comes, cpu_goes);
 	if (r < 0)
-		goto err_vcpu;
+		goto err_backend;
 	hp_state = r;
 	r = rl_netlink_init();
 	if (r)
@@ -290,9 +289,8 @@ err_notifiers:
 	rl_netlink_exit();
 err_cpuhp:
 	cpuhp_remove_state(hp_state);
-err_vcpu:
+err_backend:
 	rl_xsave_exit();
-	rl_vcpu_exit();
 	rl_ops->hardware_unsetup();
 	return r;
 }
@@ -308,7 +306,6 @@ static void __exit rl_exit(void)
 	rl_netlink_exit();
 	cpuhp_remove_state(hp_state);
 	rl_xsave_exit();
-	rl_vcpu_exit();
 	rl_ops->hardware_unsetup();
 }
 

@@ -32,20 +32,6 @@
 /* Thread flags that want the vCPU's thread out of the guest. */
 #define THREAD_WORK	(_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_RESUME | _TIF_NOTIFY_SIGNAL)
 
-static struct kmem_cache *vcpu_cache;
-
-int rl_vcpu_init(void)
-{
-	vcpu_cache = kmem_cache_create("ringlet_vcpu", rl_ops->vcpu_size, 64,
-				       SLAB_ACCOUNT, NULL);
-	return vcpu_cache ? 0 : -ENOMEM;
-}
-
-void rl_vcpu_exit(void)
-{
-	kmem_cache_destroy(vcpu_cache);
-}
-
 /**
  * rl_vcpu_reset() - Power-on reset (@init false) or INIT
  * @vcpu: the vCPU
@@ -81,7 +67,7 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 	struct page *page;
 	int r = -ENOMEM;
 
-	vcpu = kmem_cache_zalloc(vcpu_cache, GFP_KERNEL_ACCOUNT);
+	vcpu = kzalloc(rl_ops->vcpu_size, GFP_KERNEL_ACCOUNT);
 	if (!vcpu)
 		return ERR_PTR(-ENOMEM);
 	vcpu->vm = vm;
@@ -144,7 +130,7 @@ err_pio:
 err_run:
 	free_page((unsigned long)vcpu->run);
 err_free:
-	kmem_cache_free(vcpu_cache, vcpu);
+	kfree(vcpu);
 	return ERR_PTR(r);
 }
 
@@ -162,7 +148,7 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu)
 	rl_dirty_ring_destroy(vcpu);
 	free_page((unsigned long)vcpu->pio_data);
 	free_page((unsigned long)vcpu->run);
-	kmem_cache_free(vcpu_cache, vcpu);
+	kfree(vcpu);
 }
 
 /* Requests that may sleep or change policy. RL_RESUME, or leave KVM_RUN. */

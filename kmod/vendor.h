@@ -69,7 +69,10 @@ struct rl_vendor_ops {
 	 * rl_requeue_*(). [i]
 	 */
 	void (*run)(struct rl_vcpu *vcpu);
-	/* With vcpu->host_vector: call the handler of that interrupt of the host's. [i] */
+	/*
+	 * With vcpu->host_vector: call the handler of that interrupt of the host's. NULL in a
+	 * backend whose exits never acknowledge one. [i]
+	 */
 	void (*take_irq)(struct rl_vcpu *vcpu);
 
 	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */

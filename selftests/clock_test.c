@@ -2,11 +2,11 @@
 /* Time: the VM's clock, kvmclock pages, wall clock, steal time, the TSC's frequency. */
 #include "lib.h"
 #include "harness.h"
+#include <linux/kvm_para.h>
 #include <time.h>
 
 #define MSR_WALL_CLOCK		0x4b564d00
 #define MSR_SYSTEM_TIME		0x4b564d01
-#define MSR_STEAL_TIME		0x4b564d03
 #define MSR_WALL_CLOCK_OLD	0x11
 #define MSR_SYSTEM_TIME_OLD	0x12
 #define SECOND			1000000000ull
@@ -22,12 +22,6 @@ struct pvclock {
 
 struct wall_clock {
 	u32 version, sec, nsec;
-} __packed;
-
-struct steal_time {
-	u64 steal;
-	u32 version, flags;
-	u8 preempted, pad[47];
 } __packed;
 
 FIXTURE(clock) {
@@ -238,31 +232,31 @@ static bool has_steal_time(void)
 
 TEST_F(clock, steal_time_msr)
 {
-	struct steal_time *st = vm_hva(self->vm, FREE_GPA);
+	struct kvm_steal_time *st = vm_hva(self->vm, FREE_GPA);
 	struct vcpu *v = self->v;
 
 	if (!has_steal_time())
 		SKIP(return, "no steal time");
 	memset(st, 0, sizeof(*st));
-	puppet_wrmsr(v, MSR_STEAL_TIME, FREE_GPA | 3);		/* reserved */
+	puppet_wrmsr(v, MSR_KVM_STEAL_TIME, FREE_GPA | 3);		/* reserved */
 	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
-	puppet_wrmsr(v, MSR_STEAL_TIME, FREE_GPA | 1);
+	puppet_wrmsr(v, MSR_KVM_STEAL_TIME, FREE_GPA | 1);
 	EXPECT_EQ(0, puppet(v)->trap);
-	EXPECT_EQ(FREE_GPA | 1, vcpu_get_msr(v, MSR_STEAL_TIME));
+	EXPECT_EQ(FREE_GPA | 1, vcpu_get_msr(v, MSR_KVM_STEAL_TIME));
 	puppet_call(v, guest_clock_backwards, 0);
 	EXPECT_NE(0, st->version);
 	EXPECT_EQ(0, st->version & 1);
-	puppet_wrmsr(v, MSR_STEAL_TIME, HOLE_GPA | 1);		/* nobody's memory: no harm */
-	puppet_wrmsr(v, MSR_STEAL_TIME, 0);
+	puppet_wrmsr(v, MSR_KVM_STEAL_TIME, HOLE_GPA | 1);		/* nobody's memory: no harm */
+	puppet_wrmsr(v, MSR_KVM_STEAL_TIME, 0);
 	EXPECT_EQ(0, puppet(v)->trap);
 }
 
 /* Two vCPUs that want one CPU: what the one has, the other one counts as stolen. */
 static void guest_count_stolen(u64 id)
 {
-	volatile struct steal_time *st = (void *)(FREE_GPA + id * 64);
+	volatile struct kvm_steal_time *st = (void *)(FREE_GPA + id * 64);
 
-	guest_wrmsr(MSR_STEAL_TIME, (u64)st | 1);
+	guest_wrmsr(MSR_KVM_STEAL_TIME, (u64)st | 1);
 	while (!st->steal)
 		cpu_relax();
 	GUEST_DONE();

@@ -6,23 +6,12 @@
 #include <linux/kvm_para.h>
 #include <time.h>
 
-#define MSR_STEAL_TIME		0x4b564d03
-#define MSR_POLL_CONTROL	0x4b564d05
 #define VECTOR			0x60
-#define PREEMPTED		1
-#define FLUSH_TLB		2
 #define ROUNDS			200
 #define FLUSHES			20
 #define SECOND			1000000000ull
 
-/* Documentation/virt/kvm/x86/msr.rst */
-struct steal_time {
-	u64 steal;
-	u32 version, flags;
-	u8 preempted, pad[47];
-} __packed __aligned(64);
-
-static struct steal_time steal[2];
+static struct kvm_steal_time steal[2] __aligned(64);
 static bool amd;
 static u32 halts, stop;
 static u64 spins;
@@ -127,9 +116,9 @@ TEST(ipis_by_bitmap)
 static void guest_flush(u64 id)
 {
 	volatile u8 *other = &steal[1].preempted;
-	u8 seen = PREEMPTED;
+	u8 seen = KVM_VCPU_PREEMPTED;
 
-	guest_wrmsr(MSR_STEAL_TIME, (u64)&steal[id] | 1);
+	guest_wrmsr(MSR_KVM_STEAL_TIME, (u64)&steal[id] | 1);
 	if (id) {
 		GUEST_ASSERT_EQ(steal[1].preempted, 0);
 		while (!READ_ONCE(stop))
@@ -141,12 +130,13 @@ static void guest_flush(u64 id)
 		cpu_relax();
 	for (u32 i = 0; i < FLUSHES; i++) {
 		do {
-			while (*other != PREEMPTED)
+			while (*other != KVM_VCPU_PREEMPTED)
 				cpu_relax();
-			seen = PREEMPTED;
-		} while (!__atomic_compare_exchange_n(other, &seen, PREEMPTED | FLUSH_TLB, false,
+			seen = KVM_VCPU_PREEMPTED;
+		} while (!__atomic_compare_exchange_n(other, &seen,
+						      KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB, false,
 						      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-		while (*other & FLUSH_TLB)
+		while (*other & KVM_VCPU_FLUSH_TLB)
 			cpu_relax();
 	}
 	WRITE_ONCE(stop, 1);
@@ -166,7 +156,7 @@ TEST(flush_of_a_preempted_tlb)
 	rl_one_cpu();
 	vm_run_all(vm);
 	EXPECT_LE(FLUSHES, stat(&st, "tlb_flush"));
-	EXPECT_EQ(0, G(vm, steal[1].preempted) & FLUSH_TLB);
+	EXPECT_EQ(0, G(vm, steal[1].preempted) & KVM_VCPU_FLUSH_TLB);
 	stats_close(&st);
 	vm_free(vm);
 }
@@ -178,14 +168,14 @@ TEST(poll_control)
 
 	if (!has_feature(KVM_FEATURE_POLL_CONTROL))
 		SKIP(return, "no KVM_FEATURE_POLL_CONTROL");
-	EXPECT_EQ(1, puppet_rdmsr(v, MSR_POLL_CONTROL));
-	puppet_wrmsr(v, MSR_POLL_CONTROL, 2);
+	EXPECT_EQ(1, puppet_rdmsr(v, MSR_KVM_POLL_CONTROL));
+	puppet_wrmsr(v, MSR_KVM_POLL_CONTROL, 2);
 	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
-	puppet_wrmsr(v, MSR_POLL_CONTROL, 0);
+	puppet_wrmsr(v, MSR_KVM_POLL_CONTROL, 0);
 	EXPECT_EQ(0, puppet(v)->trap);
-	EXPECT_EQ(0, vcpu_get_msr(v, MSR_POLL_CONTROL));
-	EXPECT_EQ(1, vcpu_try_set_msr(v, MSR_POLL_CONTROL, 1));
-	EXPECT_EQ(1, puppet_rdmsr(v, MSR_POLL_CONTROL));
+	EXPECT_EQ(0, vcpu_get_msr(v, MSR_KVM_POLL_CONTROL));
+	EXPECT_EQ(1, vcpu_try_set_msr(v, MSR_KVM_POLL_CONTROL, 1));
+	EXPECT_EQ(1, puppet_rdmsr(v, MSR_KVM_POLL_CONTROL));
 	vm_free(vm);
 }
 
@@ -254,7 +244,7 @@ static void guest_untold(u64 enforced)
 	GUEST_ASSERT_EQ(guest_kick_self(0), want);
 	GUEST_ASSERT_EQ(guest_ipi_nobody(0), want);
 	GUEST_ASSERT_EQ(hypercall(amd, KVM_HC_SCHED_YIELD, 0, 0, 0, 0), want);
-	GUEST_ASSERT_EQ(guest_rdmsr_safe(MSR_POLL_CONTROL, &val), enforced ? TRAP(GP, 0) : 0);
+	GUEST_ASSERT_EQ(guest_rdmsr_safe(MSR_KVM_POLL_CONTROL, &val), enforced ? TRAP(GP, 0) : 0);
 	GUEST_DONE();
 }
 

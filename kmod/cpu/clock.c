@@ -510,7 +510,7 @@ void rl_clock_reset(struct rl_vcpu *vcpu, bool init)
 {
 	vcpu->pv.system_time_msr = 0;
 	vcpu->pv.steal_msr = 0;
-	vcpu->pv.guest_stopped = vcpu->pv_unhalted = false;
+	vcpu->pv.guest_stopped = false;
 	if (!init) {
 		vcpu->pv.poll_control = 1;
 		vcpu->tsc_adjust = 0;

@@ -318,8 +318,10 @@ int rl_apic_send_ids(struct rl_lapic *apic, u32 low, unsigned long ids, u64 min)
 	struct rl_lapic *to;
 	int i, n = 0;
 
+	if (min >= RL_MAX_VCPU_ID)
+		return 0;
 	for_each_set_bit(i, &ids, BITS_PER_LONG) {
-		to = min < RL_MAX_VCPU_ID ? x2apic_by_id(apic->vcpu->vm, min + i, true) : NULL;
+		to = x2apic_by_id(apic->vcpu->vm, min + i, true);
 		if (to)
 			n += rl_lapic_receive(to, &msg);
 	}

@@ -229,13 +229,12 @@ static int receive_vector(struct rl_lapic *apic, const struct rl_apic_msg *msg)
 	if (!merged) {
 		set_bit(msg->vector >> 5, &apic->irr_words);
 		/* A vCPU's thread looks at its own requests before it enters. */
-		if (msg->src == apic) {
-			rl_request(apic->vcpu, RL_REQ_EVENT);
-		} else if (virtual) {
+		if (virtual && msg->src != apic) {
 			rl_apicv_notify(apic);
 		} else {
 			rl_request(apic->vcpu, RL_REQ_EVENT);
-			rl_vcpu_kick(apic->vcpu);
+			if (msg->src != apic)
+				rl_vcpu_kick(apic->vcpu);
 		}
 	}
 	return 1;

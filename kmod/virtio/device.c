@@ -509,9 +509,11 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	if (fd < 0)
 		goto err_destroy;
 	mutex_lock(&vm->vdevs_lock);
-	/* Numbers are not used again: those who list devices go by their order. */
-	file = ERR_PTR(-ENOSPC);
-	if (vm->next_vdev < U32_MAX)
+	if (vm->dirty_ring_size)		/* what it writes is no vCPU's */
+		file = ERR_PTR(-EINVAL);
+	else if (vm->next_vdev == U32_MAX)	/* lists of devices go by numbers: none twice */
+		file = ERR_PTR(-ENOSPC);
+	else
 		file = anon_inode_getfile("ringlet-virtio", &vdev_fops, dev, O_RDWR);
 	r = PTR_ERR_OR_ZERO(file);
 	if (r) {
@@ -520,13 +522,7 @@ int rl_vdev_create(struct rl_vm *vm, const struct ringlet_create_device *args)
 	}
 	dev->id = vm->next_vdev++;
 	list_add_tail(&dev->link, &vm->vdevs);
-	r = vm->dirty_ring_size ? -EINVAL : 0;	/* what it writes is no vCPU's */
 	mutex_unlock(&vm->vdevs_lock);
-	if (r) {
-		put_unused_fd(fd);
-		fput(file);		/* and the device with it */
-		return r;
-	}
 	fd_install(fd, file);
 	return fd;
 

@@ -86,6 +86,7 @@ tools_fill()
 	cp "$CACHE/i386/bin/busybox" "$guest/bin/busybox"
 	ln -s busybox "$guest/bin/sh"
 	install -m 755 "$HERE/guest-init" "$guest/init"
+	echo 'root::0:0:root:/root:/bin/sh' > "$guest/etc/passwd"
 	pack "$guest" > "$root/guest/initrd-i386"
 	rm -rf "$guest"
 }
