@@ -72,7 +72,7 @@ static int debug_exit(struct rl_vcpu *vcpu, u8 vector, u64 dr6)
 	run->debug.arch.exception = vector;
 	run->debug.arch.pc = rl_op(linear_rip)(vcpu);
 	run->debug.arch.dr6 = dr6 | DR6_RESERVED;
-	run->debug.arch.dr7 = vcpu->guest_debug_dr7;
+	run->debug.arch.dr7 = rl_eff_dr7(vcpu);
 	return RL_EXIT_USER;
 }
 
@@ -434,8 +434,19 @@ static int exit_cr(struct rl_vcpu *vcpu)
 
 static int exit_dr(struct rl_vcpu *vcpu)
 {
-	if (vcpu->guest_debug || vcpu->dr7 & RL_DR7_GD)
-		return rl_emulate(vcpu);
+	if (vcpu->guest_debug || vcpu->dr7 & RL_DR7_GD) {
+		struct rl_exception *exc = &vcpu->exception;
+		int r = rl_emulate(vcpu);
+
+		/* General detect is the debugger's when it has set that in its DR7. */
+		if (r != RL_RESUME || !exc->pending || exc->vector != X86_TRAP_DB ||
+		    exc->payload != RL_DR6_BD || !(rl_eff_dr7(vcpu) & RL_DR7_GD) ||
+		    !(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))
+			return r;
+		exc->pending = false;
+		exc->has_payload = false;
+		return debug_exit(vcpu, X86_TRAP_DB, RL_DR6_BD);
+	}
 	/*
 	 * A guest that uses its debug registers goes on to use them: let it
 	 * have them without exits until it is next scheduled out.

@@ -238,6 +238,12 @@ static inline void rl_gpr_write(struct rl_vcpu *vcpu, int reg, unsigned long val
 	vcpu->regs[reg] = val;
 }
 
+/* DR7 as the CPU gets it: the debugger's while it has breakpoints of its own. */
+static inline unsigned long rl_eff_dr7(const struct rl_vcpu *vcpu)
+{
+	return vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr7 : vcpu->dr7;
+}
+
 static inline unsigned long rl_rip_read(struct rl_vcpu *vcpu)
 {
 	rl_need_reg(vcpu, RL_REG_RIP);

@@ -20,14 +20,13 @@
 #define DR6_EVENTS	0x0000e00fu	/* B0-B3, BD, BS, BT */
 #define DR7_ONES	0x00000400u
 #define DR7_WRITABLE	0xffff23ffu	/* all but the reserved and RTM */
-#define DR7_GD_BIT	BIT(13)
 
 /* DR4 and DR5 are DR6 and DR7, or nothing at all: SDM Vol 3B, "Debug Registers DR4 and DR5". */
 static int access_fault(struct rl_vcpu *vcpu, int dr)
 {
 	if ((dr == 4 || dr == 5) && rl_cr4_read(vcpu) & X86_CR4_DE)
 		return X86_TRAP_UD;
-	if (vcpu->dr7 & DR7_GD_BIT)
+	if ((vcpu->dr7 | rl_eff_dr7(vcpu)) & RL_DR7_GD)
 		return X86_TRAP_DB;
 	return 0;
 }
@@ -78,13 +77,9 @@ int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val)
 
 void rl_update_dr(struct rl_vcpu *vcpu)
 {
-	unsigned long dr7 = vcpu->guest_debug_dr7;
-
-	if (!(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP)) {
+	if (!(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))
 		memcpy(vcpu->eff_db, vcpu->db, sizeof(vcpu->eff_db));
-		dr7 = vcpu->dr7;
-	}
-	vcpu->debug_wanted = vcpu->own_debug || dr7 & RL_DR7_ENABLES;
+	vcpu->debug_wanted = vcpu->own_debug || rl_eff_dr7(vcpu) & RL_DR7_ENABLES;
 	rl_ops->update_debug(vcpu);
 }
 
@@ -131,15 +126,14 @@ void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags)
  * @vcpu: the vCPU
  * @dbg: what the debugger wants
  *
- * Return: 0, -EBUSY when an exception is to be injected while one waits,
- * -EINVAL for a control bit that is not offered.
+ * Control bits that KVM_CAP_SET_GUEST_DEBUG2 does not name are ignored, as KVM does.
+ *
+ * Return: 0, or -EBUSY when an exception is to be injected while one waits.
  */
 int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 {
 	unsigned long rflags;
 
-	if (dbg->control & ~RL_GUESTDBG_VALID)
-		return -EINVAL;
 	if (dbg->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
 		if (vcpu->exception.pending || vcpu->exception.injected)
 			return -EBUSY;
@@ -154,9 +148,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 
 		for (i = 0; i < 4; i++)
 			vcpu->eff_db[i] = dbg->arch.debugreg[i];
-		/* No GD: the debugger's registers are not the guest's to guard. */
-		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE &
-					 ~DR7_GD_BIT) | DR7_ONES;
+		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE) | DR7_ONES;
 	}
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
 		vcpu->step_rip = rl_op(linear_rip)(vcpu);

@@ -115,6 +115,10 @@ static void decode_exception(struct svm_vcpu *svm, struct rl_exit *exit, u32 cod
 			svm->vmcb->save.dr6 &= ~(u64)DR_STEP;
 			exit->kind = RL_EXIT_NONE;
 		}
+		/* The CPU adds to it: the next cause shall be alone there. */
+		if (!svm->vcpu.own_debug)
+			svm->vmcb->save.dr6 = DR6_RESERVED;
+		svm_dirty(svm, CLEAN_DR);
 	}
 }
 

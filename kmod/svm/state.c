@@ -282,7 +282,7 @@ void svm_update_debug(struct rl_vcpu *vcpu)
 	svm->vmcb->control.intercepts[INTERCEPT_DR] = vcpu->own_debug ? 0 : 0xff00ff;
 	svm_dirty(svm, CLEAN_INTERCEPTS);
 	s->dr6 = vcpu->own_debug ? vcpu->dr6 : DR6_RESERVED;
-	s->dr7 = vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr7 : vcpu->dr7;
+	s->dr7 = rl_eff_dr7(vcpu);
 	svm_intercept(svm, INTERCEPT_EXCEPTION_OFFSET + X86_TRAP_BP,
 		      vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP);
 	svm_dirty(svm, CLEAN_DR);

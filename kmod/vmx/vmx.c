@@ -415,7 +415,6 @@ static void vmx_update_tsc(struct rl_vcpu *vcpu)
 		vmcs_write(TSC_MULTIPLIER, vcpu->tsc_ratio);
 }
 
-/* DR7 of the debugger replaces the guest's while it has breakpoints of its own. */
 static void vmx_update_debug(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
@@ -430,10 +429,7 @@ static void vmx_update_debug(struct rl_vcpu *vcpu)
 		exc |= BIT(X86_TRAP_BP);
 	vmcs_set(EXCEPTION_BITMAP, &v->copy.exceptions, exc);
 
-	if (vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP)
-		vmcs_write(GUEST_DR7, vcpu->guest_debug_dr7 | DR7_ALWAYS_1);
-	else
-		vmcs_write(GUEST_DR7, (u32)vcpu->dr7 | DR7_ALWAYS_1);
+	vmcs_write(GUEST_DR7, (u32)rl_eff_dr7(vcpu) | DR7_ALWAYS_1);
 	if (vcpu->own_debug) {
 		vmx_set_exec(v, 0, CPU_BASED_MOV_DR_EXITING);
 		v->work |= VMX_WORK_DR6;
