@@ -25,18 +25,29 @@
 #include "vcpu.h"
 #include "vm.h"
 
-static __always_inline void skip_insn(struct rl_vcpu *vcpu)
+static noinline void skip_insn_slow(struct rl_vcpu *vcpu)
 {
 	unsigned long rip = rl_rip_read(vcpu) + vcpu->exit.insn_len;
 
-	/* Wrapping at 4 GiB is for code that is not 64-bit: rare enough to look. */
-	if (unlikely((rip >> 32) && !rl_is_64bit_code(vcpu)))
-		rip = (u32)rip;
-	rl_rip_write(vcpu, rip);
-	if (unlikely(vcpu->exit.shadow))
+	/* Code that is not 64-bit wraps at 4 GiB. */
+	rl_rip_write(vcpu, rip >> 32 == 1 && !rl_is_64bit_code(vcpu) ? (u32)rip : rip);
+	if (vcpu->exit.shadow)
 		rl_op(set_shadow)(vcpu, 0);
-	if (unlikely(rl_rflags_read(vcpu) & X86_EFLAGS_TF))
+	if (rl_rflags_read(vcpu) & X86_EFLAGS_TF)
 		rl_singlestep_done(vcpu);
+}
+
+/* The usual case has nothing to call, so that callers need no frame for it. */
+static __always_inline void skip_insn(struct rl_vcpu *vcpu)
+{
+	const u32 needed = BIT(RL_REG_RIP) | BIT(RL_REG_RFLAGS);
+	unsigned long rip = vcpu->rip + vcpu->exit.insn_len;
+
+	if (unlikely((vcpu->avail & needed) != needed || vcpu->exit.shadow ||
+		     vcpu->rflags & X86_EFLAGS_TF || rip >> 32 == 1))
+		skip_insn_slow(vcpu);
+	else
+		rl_rip_write(vcpu, rip);
 }
 
 /**
@@ -70,7 +81,7 @@ static int debug_exit(struct rl_vcpu *vcpu, u8 vector, u64 dr6)
 
 	run->exit_reason = KVM_EXIT_DEBUG;
 	run->debug.arch.exception = vector;
-	run->debug.arch.pc = rl_op(linear_rip)(vcpu);
+	run->debug.arch.pc = rl_linear_rip(vcpu);
 	run->debug.arch.dr6 = dr6 | DR6_RESERVED;
 	run->debug.arch.dr7 = rl_eff_dr7(vcpu);
 	return RL_EXIT_USER;
@@ -311,7 +322,10 @@ static int exit_hlt(struct rl_vcpu *vcpu)
 
 static int complete_out(struct rl_vcpu *vcpu)
 {
-	return rl_user_moved_rip(vcpu) ? RL_RESUME : rl_exit_skip(vcpu);
+	/* The length is known, or fast_io() and io_slow() would not have come so far. */
+	if (likely(!rl_user_moved_rip(vcpu)))
+		skip_insn(vcpu);
+	return RL_RESUME;
 }
 
 static int complete_in(struct rl_vcpu *vcpu)
@@ -328,11 +342,25 @@ static int complete_in(struct rl_vcpu *vcpu)
 
 static int exit_io(struct rl_vcpu *vcpu);
 
-/* The fast path had no length, or it is a string. */
+static __always_inline int user_out(struct rl_vcpu *vcpu, int (*complete)(struct rl_vcpu *))
+{
+	static const u32 mask[] = { 0, 0xff, 0xffff, 0, ~0u };
+	int size = vcpu->exit.io.size;
+
+	vcpu->complete = complete;
+	*(u32 *)vcpu->pio_data = vcpu->regs[RL_RAX] & mask[size];
+	return rl_pio_user(vcpu, vcpu->exit.io.port, size, false, 1);
+}
+
+/* The fast path had no length, or it is a string, or of the port that QEMU's TPR patching has. */
 static noinline int io_slow(struct rl_vcpu *vcpu)
 {
 	int r;
 
+	if (vcpu->exit.io.tried) {
+		rl_skip_insn(vcpu);	/* it looks at RIP behind it */
+		return user_out(vcpu, NULL);
+	}
 	if (vcpu->exit.io.string)
 		return rl_emulate(vcpu);
 	r = need_length(vcpu, false);
@@ -349,21 +377,17 @@ static noinline int io_slow(struct rl_vcpu *vcpu)
 /* For user space, if no device in the kernel took it. */
 static int exit_io(struct rl_vcpu *vcpu)
 {
-	int size = vcpu->exit.io.size;
 	u16 port = vcpu->exit.io.port;
 
 	if (unlikely(!vcpu->exit.io.tried))
 		return io_slow(vcpu);
 	if (vcpu->exit.io.in) {
 		vcpu->complete = complete_in;
-		return rl_pio_user(vcpu, port, size, true, 1);
+		return rl_pio_user(vcpu, port, vcpu->exit.io.size, true, 1);
 	}
-	*(u32 *)vcpu->pio_data = vcpu->regs[RL_RAX] & (u32)(~0u >> (32 - 8 * size));
-	if (likely(port != 0x7e) || vcpu->vm->quirks_off & KVM_X86_QUIRK_OUT_7E_INC_RIP)
-		vcpu->complete = complete_out;
-	else	/* QEMU's TPR patching looks at RIP behind it */
-		rl_skip_insn(vcpu);
-	return rl_pio_user(vcpu, port, size, false, 1);
+	if (unlikely(port == 0x7e) && !(vcpu->vm->quirks_off & KVM_X86_QUIRK_OUT_7E_INC_RIP))
+		return io_slow(vcpu);
+	return user_out(vcpu, complete_out);
 }
 
 static int complete_msr(struct rl_vcpu *vcpu)

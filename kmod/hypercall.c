@@ -126,7 +126,7 @@ int rl_hypercall(struct rl_vcpu *vcpu)
 static bool code_is(struct rl_vcpu *vcpu, const u8 *bytes, int len)
 {
 	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
-	gva_t rip = rl_op(linear_rip)(vcpu);
+	gva_t rip = rl_linear_rip(vcpu);
 	struct rl_walk w;
 	u8 byte;
 
@@ -179,7 +179,7 @@ static bool fix_insn(struct rl_vcpu *vcpu)
 {
 	u32 user = rl_ops->get_cpl(vcpu) == 3 ? RL_ACC_USER : 0;
 	const u8 other[] = { 0x0f, 0x01, rl_caps.hypercall ^ RL_VMCALL ^ RL_VMMCALL };
-	gva_t rip = rl_op(linear_rip)(vcpu);
+	gva_t rip = rl_linear_rip(vcpu);
 	struct rl_walk w;
 
 	if (vcpu->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN ||

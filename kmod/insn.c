@@ -50,18 +50,18 @@ void rl_insn_free(struct rl_vcpu *vcpu)
 	kfree(vcpu->insn);
 }
 
-/* All that decoding needs; the linear address of RIP. */
-static __always_inline gva_t load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
-{
-	struct rl_seg *cs = &e->seg[RL_SEG_CS];
+#define DECODE_REGS (BIT(RL_REG_RIP) | BIT(RL_REG_RSP) | BIT(RL_REG_RFLAGS) | BIT(RL_REG_CR0))
 
-	rl_need_reg(vcpu, RL_REG_RSP);
-	e->rip = rl_rip_read(vcpu);
-	e->rflags = rl_rflags_read(vcpu);
-	rl_op(get_seg)(vcpu, cs, RL_SEG_CS);
-	e->seg_valid = BIT(RL_SEG_CS);
-	e->mode = rl_emul_mode(rl_cr0_read(vcpu), e->rflags, vcpu->efer, cs->attr);
-	return e->mode == RL_MODE_LONG64 ? e->rip : (u32)(cs->base + e->rip);
+/* All that decoding needs. */
+static __always_inline void load_decode_context(struct rl_vcpu *vcpu, struct rl_emul *e)
+{
+	rl_need_regs(vcpu, DECODE_REGS);
+	e->rip = vcpu->rip;
+	e->rflags = vcpu->rflags;
+	e->seg_valid = 0;
+	e->mode = vcpu->cr0 & X86_CR0_PE ?
+		  rl_emul_mode(vcpu->cr0, e->rflags, vcpu->efer, rl_op(cs_attr)(vcpu)) :
+		  RL_MODE_REAL;
 }
 
 static void load_context(struct rl_vcpu *vcpu, struct rl_emul *e)
@@ -105,33 +105,6 @@ int rl_internal_error(struct rl_vcpu *vcpu, u32 suberror)
 }
 
 /**
- * rl_pio_user() - Describe a port access to user space
- * @vcpu: the vCPU
- * @port: I/O port
- * @size: bytes per item
- * @in: IN rather than OUT
- * @count: number of items
- *
- * The data of an OUT is in vcpu->pio_data already.
- */
-int rl_pio_user(struct rl_vcpu *vcpu, u16 port, int size, bool in, u32 count)
-{
-	struct kvm_run *run = vcpu->run;
-
-	vcpu->pio.port = port;
-	vcpu->pio.size = size;
-	vcpu->pio.in = in;
-	vcpu->pio.count = count;
-	run->exit_reason = KVM_EXIT_IO;
-	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
-	run->io.size = size;
-	run->io.port = port;
-	run->io.count = count;
-	run->io.data_offset = KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
-	return RL_EXIT_USER;
-}
-
-/**
  * rl_watch_rip() - User space is about to write registers
  * @vcpu: the vCPU
  *
@@ -142,7 +115,7 @@ void rl_watch_rip(struct rl_vcpu *vcpu)
 {
 	if (!vcpu->complete || vcpu->rip_watched)
 		return;
-	vcpu->user_rip = rl_op(linear_rip)(vcpu);
+	vcpu->user_rip = rl_linear_rip(vcpu);
 	vcpu->rip_watched = true;
 }
 
@@ -425,13 +398,13 @@ out:
  */
 static bool store_begins_at(struct rl_vcpu *vcpu, struct rl_emul *e, gpa_t gpa)
 {
-	struct rl_seg seg = { .base = 0 };
+	u64 base = 0;
 
 	if ((gpa & ~PAGE_MASK) >= e->size)
 		return true;
 	if (e->mode != RL_MODE_LONG64 || e->ea_seg == RL_SEG_FS || e->ea_seg == RL_SEG_GS)
-		rl_op(get_seg)(vcpu, &seg, e->ea_seg);
-	return !((seg.base + e->ea - gpa) & ~PAGE_MASK);
+		base = rl_op(seg_base)(vcpu, e->ea_seg);
+	return !((base + e->ea - gpa) & ~PAGE_MASK);
 }
 
 static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
@@ -488,14 +461,18 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	int idx;
 
 	/* A single step ends behind the instruction, which is for the slow path. */
+	rl_need_regs(vcpu, DECODE_REGS);
 	if (exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
-	    rl_rflags_read(vcpu) & X86_EFLAGS_TF)
+	    vcpu->rflags & X86_EFLAGS_TF)
 		return false;
 	e = &in->e;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
 		goto out;
-	linear = load_decode_context(vcpu, e);
+	load_decode_context(vcpu, e);
+	linear = e->rip;
+	if (e->mode != RL_MODE_LONG64)
+		linear = (u32)(rl_op(seg_base)(vcpu, RL_SEG_CS) + e->rip);
 	if ((linear & ~PAGE_MASK) > PAGE_SIZE - 2 * sizeof(u64))
 		goto out;
 	if (exit->fault.bytes_len < RL_INSN_MAX) {
@@ -547,7 +524,7 @@ static int known_length(struct rl_vcpu *vcpu, u64 code)
  */
 int rl_insn_length(struct rl_vcpu *vcpu, bool atomic)
 {
-	gva_t linear = rl_op(linear_rip)(vcpu);
+	gva_t linear = rl_linear_rip(vcpu);
 	struct rl_insn *in;
 	u64 code = 0;
 	hva_t hva;

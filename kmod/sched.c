@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A vCPU as something the host schedules: on and off the physical CPU, kicks,
- * sleeping in HLT, directed yield.
+ * A vCPU as something the host schedules: kicks, sleeping in HLT, directed yield.
  *
- * Owns:    vcpu->cpu, ->mode (with vcpu.c), ->wait, ->pid, ->notifier.
+ * Owns:    vcpu->wait, ->pid, ->mode (with vcpu.c).
  * Locks:   none of its own. vcpu->mode and vcpu->requests are ordered by full
  *          barriers, as vcpu-requests.rst has it:
  *
@@ -24,7 +23,6 @@
 #include <linux/sched/stat.h>
 #include <linux/smp.h>
 #include <asm/debugreg.h>
-#include <asm/kvm_para.h>
 
 #include "compat.h"
 #include "cpu/cpu.h"
@@ -37,52 +35,6 @@ module_param(halt_poll_ns, uint, 0644);
 MODULE_PARM_DESC(halt_poll_ns, "longest time a halted vCPU polls before it sleeps");
 
 #define HALT_POLL_START_NS	10000
-
-static __always_inline void on_cpu(struct rl_vcpu *vcpu, int cpu)
-{
-	struct rl_pvclock *pv = &vcpu->pv;
-	u64 host = rdtsc();
-
-	vcpu->cpu = cpu;
-	rl_op(vcpu_load)(vcpu, cpu);
-	if (unlikely(pv->last_cpu != cpu || host < pv->last_host_tsc))
-		rl_clock_moved(vcpu, cpu, host);
-	if (pv->steal_msr & KVM_MSR_ENABLED)
-		rl_steal_load(vcpu);
-}
-
-static __always_inline void off_cpu(struct rl_vcpu *vcpu)
-{
-	vcpu->pv.last_host_tsc = rdtsc();
-	if (vcpu->pv.steal_msr & KVM_MSR_ENABLED)
-		rl_steal_put(vcpu);
-	rl_op(vcpu_put)(vcpu);
-	vcpu->cpu = -1;
-}
-
-static void sched_in(struct preempt_notifier *pn, int cpu)
-{
-	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
-
-	WRITE_ONCE(vcpu->preempted, false);
-	on_cpu(vcpu, cpu);
-}
-
-static void sched_out(struct preempt_notifier *pn, struct task_struct *next)
-{
-	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
-
-	if (task_is_running(current))
-		WRITE_ONCE(vcpu->preempted, true);
-	off_cpu(vcpu);
-}
-
-static struct preempt_ops rl_preempt_ops = { .sched_in = sched_in, .sched_out = sched_out };
-
-void rl_sched_init(struct rl_vcpu *vcpu)
-{
-	preempt_notifier_init(&vcpu->notifier, &rl_preempt_ops);
-}
 
 void rl_sched_exit(struct rl_vcpu *vcpu)
 {
@@ -128,30 +80,6 @@ void rl_sched_new_thread(struct rl_vcpu *vcpu)
 		synchronize_rcu();
 		put_pid(old);
 	}
-}
-
-/**
- * rl_vcpu_load() - Put the vCPU's state on this CPU for the current thread
- * @vcpu: the vCPU
- *
- * Context: vcpu->mutex held, may sleep. From here on the preempt notifiers
- * follow the thread. Pairs with rl_vcpu_put().
- */
-void rl_vcpu_load(struct rl_vcpu *vcpu)
-{
-	int cpu = get_cpu();
-
-	preempt_notifier_register(&vcpu->notifier);
-	on_cpu(vcpu, cpu);
-	put_cpu();
-}
-
-void rl_vcpu_put(struct rl_vcpu *vcpu)
-{
-	preempt_disable();
-	off_cpu(vcpu);
-	preempt_notifier_unregister(&vcpu->notifier);
-	preempt_enable();
 }
 
 bool rl_vcpu_wake(struct rl_vcpu *vcpu)

@@ -2,9 +2,8 @@
 /*
  * One vCPU: creation and end, its ioctls, and the run loop.
  *
- * Owns:    struct rl_vcpu, the vCPU descriptor, struct kvm_run.
- * Touches: sched.c for being on a CPU, event.c for what goes in, exit.c for
- *          what comes out.
+ * Owns:    struct rl_vcpu, the vCPU descriptor, struct kvm_run; ->cpu, ->notifier.
+ * Touches: sched.c for sleep, event.c for what goes in, exit.c for what comes out.
  * Locks:   vcpu->mutex around every ioctl.
  *
  * KVM_RUN in three steps: run_loop() decides whether to enter, to sleep or to
@@ -18,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <asm/kvm_para.h>
 #include <asm/nospec-branch.h>
 
 #include "cpu/cpu.h"
@@ -31,6 +31,70 @@
 
 /* Thread flags that want the vCPU's thread out of the guest. */
 #define THREAD_WORK	(_TIF_NEED_RESCHED | _TIF_SIGPENDING | _TIF_NOTIFY_RESUME | _TIF_NOTIFY_SIGNAL)
+
+/* ---- on and off the physical CPU ---- */
+
+static __always_inline void on_cpu(struct rl_vcpu *vcpu, int cpu)
+{
+	struct rl_pvclock *pv = &vcpu->pv;
+	u64 host;
+
+	vcpu->cpu = cpu;
+	rl_op(vcpu_load)(vcpu, cpu);
+	host = rdtsc();
+	/* From memory: cheaper than keeping it over the calls. */
+	if (unlikely(pv->last_cpu != vcpu->cpu || host < pv->last_host_tsc))
+		rl_clock_moved(vcpu, vcpu->cpu, host);
+	if (pv->steal_msr & KVM_MSR_ENABLED)
+		rl_steal_load(vcpu);
+}
+
+static __always_inline void off_cpu(struct rl_vcpu *vcpu)
+{
+	vcpu->pv.last_host_tsc = rdtsc();
+	if (vcpu->pv.steal_msr & KVM_MSR_ENABLED)
+		rl_steal_put(vcpu);
+	rl_op(vcpu_put)(vcpu);
+	vcpu->cpu = -1;
+}
+
+static void sched_in(struct preempt_notifier *pn, int cpu)
+{
+	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
+
+	WRITE_ONCE(vcpu->preempted, false);
+	on_cpu(vcpu, cpu);
+}
+
+static void sched_out(struct preempt_notifier *pn, struct task_struct *next)
+{
+	struct rl_vcpu *vcpu = container_of(pn, struct rl_vcpu, notifier);
+
+	if (task_is_running(current))
+		WRITE_ONCE(vcpu->preempted, true);
+	off_cpu(vcpu);
+}
+
+static struct preempt_ops rl_preempt_ops = { .sched_in = sched_in, .sched_out = sched_out };
+
+/* Preempt notifiers follow the thread from here to vcpu_put(). [vcpu->mutex] */
+static __always_inline void vcpu_load(struct rl_vcpu *vcpu)
+{
+	preempt_disable();
+	preempt_notifier_register(&vcpu->notifier);
+	on_cpu(vcpu, smp_processor_id());
+	preempt_enable();
+}
+
+static __always_inline void vcpu_put(struct rl_vcpu *vcpu)
+{
+	preempt_disable();
+	off_cpu(vcpu);
+	preempt_notifier_unregister(&vcpu->notifier);
+	preempt_enable();
+}
+
+/* ---- creation and end ---- */
 
 /**
  * rl_vcpu_reset() - Power-on reset (@init false) or INIT
@@ -75,7 +139,7 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 	vcpu->cpu = -1;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
-	rl_sched_init(vcpu);
+	preempt_notifier_init(&vcpu->notifier, &rl_preempt_ops);
 
 	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!page)
@@ -110,9 +174,9 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id)
 		goto err_lapic;
 
 	mutex_lock(&vcpu->mutex);
-	rl_vcpu_load(vcpu);
+	vcpu_load(vcpu);
 	rl_vcpu_reset(vcpu, false);
-	rl_vcpu_put(vcpu);
+	vcpu_put(vcpu);
 	mutex_unlock(&vcpu->mutex);
 	return vcpu;
 
@@ -150,6 +214,8 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu)
 	free_page((unsigned long)vcpu->run);
 	kfree(vcpu);
 }
+
+/* ---- the run loop ---- */
 
 /* Requests that may sleep or change policy. RL_RESUME, or leave KVM_RUN. */
 static int handle_requests(struct rl_vcpu *vcpu)
@@ -253,12 +319,16 @@ static void enter_guest(struct rl_vcpu *vcpu)
 	if (unlikely(vcpu->debug_loaded))
 		rl_debug_put(vcpu);
 	rl_fpu_leave(vcpu);
-	/* A host interrupt that ended the run is taken here; it hit the guest's time. */
-	current->flags |= PF_VCPU;
-	if (vcpu->host_vector)
-		rl_ops->take_irq(vcpu);
-	local_irq_enable();
-	current->flags &= ~PF_VCPU;
+	if (likely(vcpu->exit.kind != RL_EXIT_INTR)) {
+		local_irq_enable();
+	} else {
+		/* A host interrupt that ended the run is taken here; it hit the guest's time. */
+		current->flags |= PF_VCPU;
+		if (vcpu->host_vector)
+			rl_ops->take_irq(vcpu);
+		local_irq_enable();
+		current->flags &= ~PF_VCPU;
+	}
 	/* An entry that was prepared and not made, or what could not be read then. */
 	if (unlikely(vcpu->pv_eoi_set))
 		rl_pv_eoi_collect(vcpu);
@@ -473,8 +543,10 @@ out:
 		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
 	/* The guest may not go on for long; what it asked for does. */
 	if (unlikely((unsigned long)READ_ONCE(vcpu->doorbell) |
-		     (unsigned long)READ_ONCE(vcpu->lingering)) && r != -ERESTARTNOINTR)
-		rl_vdev_leave(vcpu);
+		     (unsigned long)READ_ONCE(vcpu->lingering))) {
+		if (r != -ERESTARTNOINTR)
+			rl_vdev_leave(vcpu);
+	}
 	publish_run(vcpu);
 	swap_sigmask(vcpu, false);
 	/*
@@ -588,16 +660,16 @@ static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 
 	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->dead))
 		return -EIO;
-	if (_IOC_TYPE(cmd) != KVMIO || (cmd == KVM_RUN && arg))
+	if (cmd == KVM_RUN ? arg : _IOC_TYPE(cmd) != KVMIO)
 		return -EINVAL;
 	if (mutex_lock_killable(&vcpu->mutex))
 		return -EINTR;
-	rl_vcpu_load(vcpu);
+	vcpu_load(vcpu);
 	if (likely(cmd == KVM_RUN))
 		r = vcpu_run(vcpu);
 	else
 		r = rl_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, cmd, arg, -EINVAL);
-	rl_vcpu_put(vcpu);
+	vcpu_put(vcpu);
 	mutex_unlock(&vcpu->mutex);
 	return r;
 }

@@ -106,7 +106,7 @@ struct rl_vcpu {
 	bool rip_watched;		/* user space wrote registers since: */
 	gva_t user_rip;			/* linear RIP before it did */
 	u32 pending_exit;		/* KVM_EXIT_* that RL_REQ_EXIT_USER is about */
-	struct { u16 port; u8 size; bool in; u32 count; } pio;	/* last KVM_EXIT_IO */
+	struct { u16 port; u8 size; u32 count; } pio;	/* last KVM_EXIT_IO */
 	struct rl_insn *insn;		/* insn.c */
 	struct rl_vq *doorbell;		/* notified by the exit; virtio/device.c clears it, too */
 	struct rl_vq *lingering;	/* to be looked at again; likewise */
@@ -210,12 +210,17 @@ static inline bool rl_request_check(struct rl_vcpu *vcpu, enum rl_request req)
 	return true;
 }
 
+static inline void rl_need_regs(struct rl_vcpu *vcpu, u32 regs)
+{
+	regs &= ~vcpu->avail;
+	if (unlikely(regs))
+		rl_op(cache_regs)(vcpu, regs);
+}
+
 static inline void rl_need_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
 {
-	if (unlikely(!(vcpu->avail & BIT(reg)))) {
-		rl_op(cache_reg)(vcpu, reg);
-		vcpu->avail |= BIT(reg);
-	}
+	if (unlikely(!(vcpu->avail & BIT(reg))))
+		rl_op(cache_regs)(vcpu, BIT(reg));
 }
 
 static inline void rl_set_dirty(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
@@ -297,11 +302,8 @@ void rl_vcpu_destroy(struct rl_vcpu *vcpu);
 int rl_vcpu_new_fd(struct rl_vcpu *vcpu);
 void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init);
 /* sched.c */
-void rl_sched_init(struct rl_vcpu *vcpu);
 void rl_sched_exit(struct rl_vcpu *vcpu);
 void rl_sched_new_thread(struct rl_vcpu *vcpu);
-void rl_vcpu_load(struct rl_vcpu *vcpu);
-void rl_vcpu_put(struct rl_vcpu *vcpu);
 void rl_vcpu_kick(struct rl_vcpu *vcpu);
 void rl_vcpu_post(struct rl_vcpu *vcpu);
 bool rl_vcpu_wake(struct rl_vcpu *vcpu);
@@ -329,6 +331,7 @@ void rl_event_delivered(struct rl_vcpu *vcpu);
 bool rl_irq_waiting(struct rl_vcpu *vcpu);
 bool rl_extint_free(struct rl_vcpu *vcpu);
 void rl_deliver_payload(struct rl_vcpu *vcpu);
+gva_t rl_linear_rip(struct rl_vcpu *vcpu);	/* cpu/regs.c */
 void rl_skip_insn(struct rl_vcpu *vcpu);	/* exit.c */
 void rl_singlestep_done(struct rl_vcpu *vcpu);
 void rl_pio_result(struct rl_vcpu *vcpu, int size, u32 val);	/* insn.c */

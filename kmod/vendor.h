@@ -75,12 +75,13 @@ struct rl_vendor_ops {
 	 */
 	void (*take_irq)(struct rl_vcpu *vcpu);
 
-	void (*cache_reg)(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);		/* [l] */
-	/* Segments as the emulator has them, CS in a few instructions. [i]/[l], set [l] */
+	/* @regs: BIT(enum rl_lazy_reg), to be marked as available. [l] */
+	void (*cache_regs)(struct rl_vcpu *vcpu, u32 regs);
+	/* Segments as the emulator has them, and what is asked for most. [i]/[l], set [l] */
 	void (*get_seg)(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 	void (*set_seg)(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg);
-	/* RIP with the base of CS, as the mode has it. [i]/[l] */
-	gva_t (*linear_rip)(struct rl_vcpu *vcpu);
+	u64 (*seg_base)(struct rl_vcpu *vcpu, int reg);
+	u16 (*cs_attr)(struct rl_vcpu *vcpu);
 	int (*get_cpl)(struct rl_vcpu *vcpu);
 	void (*get_dt)(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 	void (*set_dt)(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);
@@ -134,8 +135,8 @@ extern const struct rl_vendor_ops *rl_ops;
  * rl_op(run)(vcpu) is rl_ops->run(vcpu) as a direct call: for those on the way
  * of many exits, where a retpoline would cost most.
  */
-#define RL_HOT_OPS(X)	X(vcpu_load) X(vcpu_put) X(run) X(set_shadow) X(cache_reg) X(get_seg) \
-			X(linear_rip) X(intr_allowed) X(inject)
+#define RL_HOT_OPS(X)	X(vcpu_load) X(vcpu_put) X(run) X(set_shadow) X(cache_regs) X(get_seg) \
+			X(seg_base) X(cs_attr) X(intr_allowed) X(inject)
 #define RL_DECLARE_OP(op) DECLARE_STATIC_CALL(rl_op_##op, *((struct rl_vendor_ops *)NULL)->op);
 RL_HOT_OPS(RL_DECLARE_OP)
 #define rl_op(op)	static_call(rl_op_##op)

@@ -116,7 +116,7 @@ unsigned long rl_get_rflags(struct rl_vcpu *vcpu)
 void rl_set_rflags(struct rl_vcpu *vcpu, unsigned long rflags)
 {
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP &&
-	    vcpu->step_rip == rl_op(linear_rip)(vcpu))
+	    vcpu->step_rip == rl_linear_rip(vcpu))
 		rflags |= X86_EFLAGS_TF;
 	rl_rflags_write(vcpu, rflags | X86_EFLAGS_FIXED);
 }
@@ -151,7 +151,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE) | DR7_ONES;
 	}
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
-		vcpu->step_rip = rl_op(linear_rip)(vcpu);
+		vcpu->step_rip = rl_linear_rip(vcpu);
 	rl_set_rflags(vcpu, rflags);
 	rl_update_dr(vcpu);
 	rl_apicv_choose(vcpu);

@@ -36,12 +36,15 @@
 
 bool rl_is_64bit_code(struct rl_vcpu *vcpu)
 {
-	struct rl_seg cs;
+	return vcpu->efer & EFER_LMA && rl_op(cs_attr)(vcpu) & RL_SEG_ATTR_L;
+}
 
-	if (!(vcpu->efer & EFER_LMA))
-		return false;
-	rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-	return cs.attr & RL_SEG_ATTR_L;
+/* RIP with the base of CS, as the mode has it. */
+gva_t rl_linear_rip(struct rl_vcpu *vcpu)
+{
+	unsigned long rip = rl_rip_read(vcpu);
+
+	return rl_is_64bit_code(vcpu) ? rip : (u32)(rl_op(seg_base)(vcpu, RL_SEG_CS) + rip);
 }
 
 static bool is_pae_paging(u64 cr0, u64 cr4, u64 efer)
@@ -131,13 +134,9 @@ static int set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 	if (!cr0_valid(cr0))
 		return 1;
 	cr0 = (cr0 & CR0_WRITABLE) | X86_CR0_ET;
-	if (on && !was_on && vcpu->efer & EFER_LME) {
-		struct rl_seg cs;
-
-		rl_ops->get_seg(vcpu, &cs, RL_SEG_CS);
-		if (!(cr4 & X86_CR4_PAE) || cs.attr & RL_SEG_ATTR_L)
-			return 1;
-	}
+	if (on && !was_on && vcpu->efer & EFER_LME &&
+	    (!(cr4 & X86_CR4_PAE) || rl_op(cs_attr)(vcpu) & RL_SEG_ATTR_L))
+		return 1;
 	if (!on && was_on && (cr4 & X86_CR4_PCIDE || rl_is_64bit_code(vcpu)))
 		return 1;
 	reload = on && cr4 & X86_CR4_PAE && !(vcpu->efer & EFER_LME) && (cr0 ^ old) & CR0_PDPTE;

@@ -179,29 +179,25 @@ static __always_inline void forget_x87_pointers(void)
 		asm volatile("fnclex; emms; fildl %0" : : "m" (zero));
 }
 
-static __always_inline void regs_save(struct xregs_state *x)
+static __always_inline void regs_save(struct xregs_state *x, u32 mask)
 {
-	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
-
 	if (static_cpu_has(X86_FEATURE_XSAVEOPT)) {
-		asm volatile("xsaveopt64 %0" : "+m" (*x) : "a" (lo), "d" (hi) : "memory");
+		asm volatile("xsaveopt64 %0" : "+m" (*x) : "a" (mask), "d" (0) : "memory");
 		/* It may think that MXCSR has nothing to say. */
 		asm volatile("stmxcsr %0" : "=m" (x->i387.mxcsr));
 	} else if (static_cpu_has(X86_FEATURE_XSAVE)) {
-		asm volatile("xsave64 %0" : "+m" (*x) : "a" (lo), "d" (hi) : "memory");
+		asm volatile("xsave64 %0" : "+m" (*x) : "a" (mask), "d" (0) : "memory");
 	} else {
 		asm volatile("fxsave64 %0" : "=m" (x->i387));
 		x->header.xfeatures = LEGACY;
 	}
 }
 
-static __always_inline void regs_load(const struct xregs_state *x)
+static __always_inline void regs_load(const struct xregs_state *x, u32 mask)
 {
-	u32 lo = rl_xcr0_offered, hi = rl_xcr0_offered >> 32;
-
 	forget_x87_pointers();
 	if (static_cpu_has(X86_FEATURE_XSAVE))
-		asm volatile("xrstor64 %0" : : "m" (*x), "a" (lo), "d" (hi) : "memory");
+		asm volatile("xrstor64 %0" : : "m" (*x), "a" (mask), "d" (0) : "memory");
 	else
 		asm volatile("fxrstor64 %0" : : "m" (x->i387));
 }
@@ -221,9 +217,10 @@ static __always_inline void regs_load(const struct xregs_state *x)
 void rl_fpu_enter(struct rl_vcpu *vcpu)
 {
 	struct rl_fpu *fpu = &vcpu->fpu;
+	u32 mask = rl_xcr0_offered;
 
-	regs_save(this_cpu_ptr(borrowed));
-	regs_load(fpu->state);
+	regs_save(this_cpu_ptr(borrowed), mask);
+	regs_load(fpu->state, mask);
 	fpu->xcr0_loaded = vcpu->cr4 & X86_CR4_OSXSAVE;
 	if (unlikely(fpu->xcr0_loaded) && fpu->xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, fpu->xcr0);
@@ -238,6 +235,7 @@ void rl_fpu_enter(struct rl_vcpu *vcpu)
 void rl_fpu_leave(struct rl_vcpu *vcpu)
 {
 	struct rl_fpu *fpu = &vcpu->fpu;
+	u32 mask = rl_xcr0_offered;
 
 	if (fpu->xcr0_loaded) {
 		fpu->xcr0 = rl_xcr0_now(vcpu);
@@ -245,8 +243,8 @@ void rl_fpu_leave(struct rl_vcpu *vcpu)
 			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 		fpu->xcr0_loaded = false;
 	}
-	regs_save(fpu->state);
-	regs_load(this_cpu_ptr(borrowed));
+	regs_save(fpu->state, mask);
+	regs_load(this_cpu_ptr(borrowed), mask);
 }
 
 /**

@@ -22,23 +22,18 @@
 #include "../vm.h"
 #include "svm.h"
 
-void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
+/* CR4 is intercepted; RIP, RSP and RFLAGS are copied with every run. */
+void svm_cache_regs(struct rl_vcpu *vcpu, u32 regs)
 {
 	struct vmcb_save_area *s = &to_svm(vcpu)->vmcb->save;
 
-	switch (reg) {
-	case RL_REG_CR0:
-		/* CD and NW stay out of the VMCB; the rest the guest may have changed. */
+	/* CD and NW stay out of the VMCB; the rest the guest may have changed. */
+	if (regs & BIT(RL_REG_CR0))
 		vcpu->cr0 = (vcpu->cr0 & (X86_CR0_CD | X86_CR0_NW)) |
 			    (s->cr0 & ~(X86_CR0_CD | X86_CR0_NW));
-		break;
-	case RL_REG_CR3:
+	if (regs & BIT(RL_REG_CR3))
 		vcpu->cr3 = s->cr3;
-		break;
-	default:
-		/* CR4 is intercepted; the others are copied with every run. */
-		break;
-	}
+	vcpu->avail |= regs;
 }
 
 static __always_inline struct vmcb_seg *seg_of(struct rl_vcpu *vcpu, int reg)
@@ -73,6 +68,12 @@ static noinline void adjust_attr(struct rl_vcpu *vcpu, struct rl_seg *seg, int r
 	}
 }
 
+/* Bits 11:8 of the VMCB's word are 15:12 of a descriptor's. */
+static __always_inline u16 to_attr(u16 attrib)
+{
+	return (attrib & 0xff) | (attrib & 0xf00) << 4;
+}
+
 void svm_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 {
 	struct vmcb_seg *s = seg_of(vcpu, reg);
@@ -80,20 +81,19 @@ void svm_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg)
 	seg->base = s->base;
 	seg->limit = s->limit;
 	seg->sel = s->selector;
-	/* Bits 11:8 of the VMCB's word are 15:12 of a descriptor's. */
-	seg->attr = (s->attrib & 0xff) | (s->attrib & 0xf00) << 4;
+	seg->attr = to_attr(s->attrib);
 	if (unlikely(reg != RL_SEG_CS))
 		adjust_attr(vcpu, seg, reg);
 }
 
-gva_t svm_linear_rip(struct rl_vcpu *vcpu)
+u64 svm_seg_base(struct rl_vcpu *vcpu, int reg)
 {
-	const struct vmcb_seg *cs = &to_svm(vcpu)->vmcb->save.cs;
-	unsigned long rip = rl_rip_read(vcpu);
+	return seg_of(vcpu, reg)->base;
+}
 
-	if (vcpu->efer & EFER_LMA && cs->attrib & SVM_SELECTOR_L_MASK)
-		return rip;
-	return (u32)(cs->base + rip);
+u16 svm_cs_attr(struct rl_vcpu *vcpu)
+{
+	return to_attr(to_svm(vcpu)->vmcb->save.cs.attrib);
 }
 
 void svm_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg)

@@ -81,10 +81,11 @@ void svm_decode_exit(struct svm_vcpu *svm);
 const char *svm_exit_name(u64 reason);
 
 /* state.c */
-void svm_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);
+void svm_cache_regs(struct rl_vcpu *vcpu, u32 regs);
 void svm_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 void svm_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg);
-gva_t svm_linear_rip(struct rl_vcpu *vcpu);
+u64 svm_seg_base(struct rl_vcpu *vcpu, int reg);
+u16 svm_cs_attr(struct rl_vcpu *vcpu);
 int svm_get_cpl(struct rl_vcpu *vcpu);
 void svm_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 void svm_set_dt(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);

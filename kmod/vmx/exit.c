@@ -120,7 +120,7 @@ static void decode_triple_fault(struct vmx_vcpu *v, struct rl_exit *exit)
 	rl_clear_events(&v->vcpu);
 }
 
-static void decode_io(struct vmx_vcpu *v, struct rl_exit *exit)
+static __always_inline void decode_io(struct vmx_vcpu *v, struct rl_exit *exit)
 {
 	u32 qual = vmcs_read32(EXIT_QUALIFICATION);
 
@@ -267,7 +267,7 @@ static const struct vmx_exit {
 	EXIT(VMON,		UNDEFINED,	0, NULL),
 	EXIT(CR_ACCESS,		CR,		0, NULL),
 	EXIT(DR_ACCESS,		DR,		0, NULL),
-	EXIT(IO_INSTRUCTION,	IO,		INSN, decode_io),
+	EXIT(IO_INSTRUCTION,	IO,		0, NULL),	/* in vmx_decode_exit() */
 	EXIT(MSR_READ,		MSR,		INSN, decode_rdmsr),
 	EXIT(MSR_WRITE,		MSR,		INSN, decode_wrmsr),
 	EXIT(MWAIT_INSTRUCTION,	MWAIT,		INSN, NULL),
@@ -357,6 +357,13 @@ void vmx_decode_exit(struct vmx_vcpu *v, u32 reason)
 	u32 idt;
 
 	exit->hw_reason = reason;
+	/* What devices cause most, without the table. */
+	if (basic == EXIT_REASON_IO_INSTRUCTION) {
+		exit->kind = RL_EXIT_IO;
+		read_insn(v, exit);
+		decode_io(v, exit);
+		return;
+	}
 	exit->insn_len = 0;
 	exit->shadow = true;
 	if (unlikely(basic >= ARRAY_SIZE(exits) || !exits[basic].name)) {

@@ -133,7 +133,37 @@ void vmx_uret_stop(void)
 	uret_restore(this_cpu_ptr(&uret_cpu));
 }
 
-/* ---- selectors, LDT, bases; on every KVM_RUN's way, hence no detour through paravirt ---- */
+/* ---- selectors, LDT, bases: on every KVM_RUN's way, hence no detour through paravirt ---- */
+
+/* An MSR's halves as the instructions have them. */
+static __always_inline void save_msr(u32 msr, u64 *val)
+{
+	u32 *half = (u32 *)val;
+
+	asm volatile("rdmsr" : "=a" (half[0]), "=d" (half[1]) : "c" (msr));
+}
+
+static __always_inline void load_msr(u32 msr, const u64 *val)
+{
+	const u32 *half = (const u32 *)val;
+
+	__wrmsr(msr, half[0], half[1]);
+}
+
+static noinline void debugctl_changed(struct vmx_vcpu *v, u64 now)
+{
+	v->host_debugctl = now;
+	v->after = (v->after & ~VMX_AFTER_DEBUGCTL) | (now ? VMX_AFTER_DEBUGCTL : 0);
+}
+
+static noinline void load_urets(struct vmx_vcpu *v)
+{
+	int i;
+
+	for (i = 0; i < VMX_NR_URETS; i++)
+		if (uret_used(v, i))
+			uret_load(v, i);
+}
 
 /**
  * vmx_switch_to_guest() - Save what VM exits do not put back
@@ -145,9 +175,9 @@ void vmx_uret_stop(void)
 void vmx_switch_to_guest(struct vmx_vcpu *v)
 {
 	unsigned long fs_base;
-	int i;
+	u64 debugctl;
 
-	v->host_ldt = 0;
+	v->work &= ~VMX_WORK_LOAD;
 #ifdef CONFIG_MODIFY_LDT_SYSCALL
 	store_ldt(v->host_ldt);
 #endif
@@ -155,48 +185,56 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 	savesegment(es, v->host_es);
 	savesegment(fs, v->host_fs);
 	savesegment(gs, v->host_gs);
-	fs_base = x86_fsbase_read_cpu();
-	if (fs_base != v->host_fs_base) {
+	fs_base = static_cpu_has(X86_FEATURE_FSGSBASE) ? rdfsbase() : __rdmsr(MSR_FS_BASE);
+	if (unlikely(fs_base != v->host_fs_base)) {
 		v->host_fs_base = fs_base;
 		vmcs_write(HOST_FS_BASE, fs_base);
 	}
-	v->host_kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
-	__wrmsr(MSR_KERNEL_GS_BASE, v->kernel_gs_base, v->kernel_gs_base >> 32);
-	v->host_debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
-	v->after &= ~VMX_AFTER_DEBUGCTL;
-	if (v->host_debugctl)
-		v->after |= VMX_AFTER_DEBUGCTL;
-	for (i = VMX_URET_STAR; i <= VMX_URET_FMASK && uret_used(v, i); i++)
-		uret_load(v, i);
-	if (uret_used(v, VMX_URET_TSC_AUX))
-		uret_load(v, VMX_URET_TSC_AUX);
+	save_msr(MSR_KERNEL_GS_BASE, &v->host_kernel_gs_base);
+	load_msr(MSR_KERNEL_GS_BASE, &v->kernel_gs_base);
+	debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
+	if (unlikely(debugctl != v->host_debugctl))
+		debugctl_changed(v, debugctl);
+	if (v->vcpu.efer & EFER_SCE || v->copy.exec2 & SECONDARY_EXEC_ENABLE_RDTSCP)
+		load_urets(v);
+}
+
+/* With segments, as 32-bit processes have them, or with permission to use ports. */
+static noinline void put_special(struct vmx_vcpu *v)
+{
+	if (v->host_ldt)
+		asm volatile("lldt %0" : : "rm" (v->host_ldt));
+	if (v->host_gs)
+		load_gs_index(v->host_gs);
+	if (v->host_fs) {
+		loadsegment(fs, v->host_fs);
+		wrmsrl(MSR_FS_BASE, v->host_fs_base);
+	}
+	if (v->host_ds | v->host_es) {
+		loadsegment(ds, v->host_ds);
+		loadsegment(es, v->host_es);
+	}
+	load_msr(MSR_KERNEL_GS_BASE, &v->host_kernel_gs_base);
+	invalidate_tss_limit();
+	native_load_gdt(&v->host_gdt);
 }
 
 void vmx_vcpu_put(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	struct desc_ptr gdt = { .size = GDT_SIZE - 1, .address = v->host_gdt };
 
 	if (v->work & VMX_WORK_LOAD)
 		return;
-	v->work |= VMX_WORK_LOAD;
-	v->kernel_gs_base = __rdmsr(MSR_KERNEL_GS_BASE);
-	if (unlikely(v->host_ldt))
-		asm volatile("lldt %0" : : "rm" (v->host_ldt));
-	if (unlikely(v->host_gs))
-		load_gs_index(v->host_gs);
-	if (unlikely(v->host_fs)) {
-		loadsegment(fs, v->host_fs);
-		wrmsrl(MSR_FS_BASE, v->host_fs_base);
+	v->work |= v->put_work;
+	save_msr(MSR_KERNEL_GS_BASE, &v->kernel_gs_base);
+	if (unlikely(v->host_selectors || v->host_ldt || test_thread_flag(TIF_IO_BITMAP))) {
+		put_special(v);
+		return;
 	}
-	if (unlikely(v->host_ds | v->host_es)) {
-		loadsegment(ds, v->host_ds);
-		loadsegment(es, v->host_es);
-	}
-	__wrmsr(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base, v->host_kernel_gs_base >> 32);
+	load_msr(MSR_KERNEL_GS_BASE, &v->host_kernel_gs_base);
 	/* Exits leave limits of 0x67 in TR, less than the I/O bitmap, and 0xffff in GDTR. */
-	invalidate_tss_limit();
-	native_load_gdt(&gdt);
+	this_cpu_write(__tss_limit_invalid, true);
+	native_load_gdt(&v->host_gdt);
 }
 
 /**
@@ -278,8 +316,9 @@ void vmx_write_host_cpu(struct vmx_vcpu *v, int cpu)
 	unsigned long val;
 
 	vmcs_write(HOST_TR_BASE, (unsigned long)&get_cpu_entry_area(cpu)->tss.x86_tss);
-	v->host_gdt = (unsigned long)get_current_gdt_ro();
-	vmcs_write(HOST_GDTR_BASE, v->host_gdt);
+	v->host_gdt.size = GDT_SIZE - 1;
+	v->host_gdt.address = (unsigned long)get_current_gdt_ro();
+	vmcs_write(HOST_GDTR_BASE, v->host_gdt.address);
 	rdmsrl(MSR_GS_BASE, val);
 	vmcs_write(HOST_GS_BASE, val);
 	rdmsrl(MSR_IA32_SYSENTER_ESP, val);

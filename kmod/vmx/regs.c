@@ -20,36 +20,29 @@
 /* ---- general registers ---- */
 
 /**
- * vmx_cache_reg() - Read a lazy register from the VMCS
+ * vmx_cache_regs() - Read lazy registers from the VMCS
  * @vcpu: loaded vCPU
- * @reg: which
+ * @regs: BIT(enum rl_lazy_reg), none of them available
  */
-void vmx_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
+void vmx_cache_regs(struct rl_vcpu *vcpu, u32 regs)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	switch (reg) {
-	case RL_REG_RIP:
+	if (regs & BIT(RL_REG_RIP))
 		vcpu->rip = vmcs_read(GUEST_RIP);
-		break;
-	case RL_REG_RSP:
+	if (regs & BIT(RL_REG_RSP))
 		vcpu->regs[RL_RSP] = vmcs_read(GUEST_RSP);
-		break;
-	case RL_REG_RFLAGS:
+	if (regs & BIT(RL_REG_RFLAGS))
 		vcpu->rflags = vmcs_read(GUEST_RFLAGS);
-		break;
-	case RL_REG_CR0:
+	if (regs & BIT(RL_REG_CR0))
 		vcpu->cr0 = (vmcs_read(GUEST_CR0) & VMX_CR0_OWNED) |
 			    (v->cr0_shadow & ~VMX_CR0_OWNED);
-		break;
-	case RL_REG_CR3:
+	if (regs & BIT(RL_REG_CR3))
 		vcpu->cr3 = vmcs_read(GUEST_CR3);
-		break;
-	case RL_REG_CR4:
+	if (regs & BIT(RL_REG_CR4))
 		vcpu->cr4 = (vmcs_read(GUEST_CR4) & v->cr4_owned) |
 			    (v->cr4_shadow & ~v->cr4_owned);
-		break;
-	}
+	vcpu->avail |= regs;
 }
 
 /*
@@ -166,13 +159,14 @@ void vmx_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg)
 	}
 }
 
-gva_t vmx_linear_rip(struct rl_vcpu *vcpu)
+u64 vmx_seg_base(struct rl_vcpu *vcpu, int reg)
 {
-	unsigned long rip = rl_rip_read(vcpu);
+	return vmcs_read(seg_fields[reg].base);
+}
 
-	if (vcpu->efer & EFER_LMA && read_ar(to_vmx(vcpu), RL_SEG_CS) & VMX_AR_L_MASK)
-		return rip;
-	return (u32)(vmcs_read(GUEST_CS_BASE) + rip);
+u16 vmx_cs_attr(struct rl_vcpu *vcpu)
+{
+	return read_ar(to_vmx(vcpu), RL_SEG_CS) & 0xf0ff;
 }
 
 /* SDM Vol 3C, "Guest Register State": SS.DPL is always the CPL. */

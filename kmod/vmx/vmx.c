@@ -169,16 +169,12 @@ fault:
 
 /* ---- a vCPU on a CPU ---- */
 
-static void vmx_vcpu_load(struct rl_vcpu *vcpu, int cpu)
+static noinline void load_vmcs(struct vmx_vcpu *v, int cpu)
 {
-	struct vmx_vcpu *v = to_vmx(vcpu);
 	struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
 	bool moved = v->vmcs_cpu != cpu;
 	unsigned long flags;
 
-	v->work |= VMX_WORK_L1D;
-	if (!moved && c->current_vmcs == v)
-		return;
 	if (moved) {
 		clear_vmcs(v);
 		local_irq_save(flags);
@@ -196,6 +192,13 @@ static void vmx_vcpu_load(struct rl_vcpu *vcpu, int cpu)
 		/* What was flushed while it ran elsewhere may still be cached here. */
 		v->work |= VMX_WORK_FLUSH_EPT;
 	}
+}
+
+/* Mostly it comes back to where it was, with no other vCPU there in between. */
+static void vmx_vcpu_load(struct rl_vcpu *vcpu, int cpu)
+{
+	if (unlikely(this_cpu_read(vmx_cpu.current_vmcs) != to_vmx(vcpu)))
+		load_vmcs(to_vmx(vcpu), cpu);
 }
 
 /* ---- a vCPU's VMCS ---- */
@@ -317,8 +320,9 @@ static int vmx_vcpu_create(struct rl_vcpu *vcpu)
 	int i, cpu;
 
 	v->vmcs_cpu = -1;
-	v->work = VMX_WORK_LOAD | VMX_WORK_L1D;
 	v->after = vmx_cfg.l1d_flush ? VMX_AFTER_L1D : 0;
+	v->put_work = VMX_WORK_LOAD | (vmx_cfg.l1d_flush ? VMX_WORK_L1D : 0);
+	v->work = v->put_work;
 	v->vmcs = alloc_region(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
 	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (rl_tdp_caps.dirty_log)
@@ -554,15 +558,13 @@ static noinline void do_work(struct vmx_vcpu *v)
 	u32 work = v->work;
 
 	v->work = 0;
-	if (work & VMX_WORK_LOAD)
-		vmx_switch_to_guest(v);
 	if (work & VMX_WORK_FLUSH_EPT)
 		flush_ept(v);
 	if ((work & VMX_WORK_TIMER) && !v->vcpu.cpu_deadline)
 		set_timer(v);
 	if ((work & VMX_WORK_DR6) && v->vcpu.own_debug)
 		set_debugreg(v->vcpu.dr6, 6);
-	if ((work & VMX_WORK_L1D) && vmx_cfg.l1d_flush)
+	if (work & VMX_WORK_L1D)
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 }
 
@@ -624,8 +626,12 @@ static void vmx_run(struct rl_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 reason;
 
-	if (unlikely(v->work))
-		do_work(v);
+	if (v->work) {
+		if (v->work & VMX_WORK_LOAD)
+			vmx_switch_to_guest(v);
+		if (unlikely(v->work))
+			do_work(v);
+	}
 	if (unlikely(v->after & VMX_AFTER_EVENT && !vcpu->entry_event))
 		vmx_uninject(v);
 	if (likely(vcpu->dirty == BIT(RL_REG_RIP))) {
@@ -678,10 +684,11 @@ const struct rl_vendor_ops rl_vmx_ops = {
 	.run = vmx_run,
 	.take_irq = vmx_take_irq,
 
-	.cache_reg = vmx_cache_reg,
+	.cache_regs = vmx_cache_regs,
 	.get_seg = vmx_get_seg,
 	.set_seg = vmx_set_seg,
-	.linear_rip = vmx_linear_rip,
+	.seg_base = vmx_seg_base,
+	.cs_attr = vmx_cs_attr,
 	.get_cpl = vmx_get_cpl,
 	.get_dt = vmx_get_dt,
 	.set_dt = vmx_set_dt,

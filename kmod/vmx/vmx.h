@@ -13,6 +13,7 @@
 #include <linux/compiler.h>
 #include <linux/list.h>
 #include <asm/asm.h>
+#include <asm/desc_defs.h>
 #include <asm/vmx.h>
 
 #include "../vcpu.h"
@@ -43,8 +44,8 @@ extern struct vmx_config vmx_cfg;
 /* What has to be done behind an exit: vmx_vcpu.after. */
 #define VMX_AFTER_EVENT		BIT(0)	/* the entry fields hold an event: it is the guest's now */
 #define VMX_AFTER_DEBUGCTL	BIT(1)	/* exits clear the MSR; put the host's back */
-#define VMX_AFTER_PML		BIT(2)	/* pages may be listed in @pml */
-#define VMX_AFTER_L1D		BIT(3)	/* see whether the L1 data cache is to be flushed */
+#define VMX_AFTER_L1D		BIT(2)	/* see whether the L1 data cache is to be flushed */
+#define VMX_AFTER_PML		BIT(3)	/* pages may be listed in @pml */
 #define VMX_AFTER_VIRTUAL	BIT(4)	/* the CPU delivers interrupts by itself */
 
 /* SYSCALL's MSRs and TSC_AUX: the kernel needs its own only before user mode. */
@@ -68,7 +69,7 @@ struct vmx_copy {
 struct vmx_vcpu {
 	struct rl_vcpu vcpu;
 	struct vmx_entry entry;
-	u32 work;
+	u32 work, put_work;		/* now; what leaving the CPU means */
 	u32 after;
 	u32 valid;
 	struct vmx_copy copy;
@@ -94,9 +95,13 @@ struct vmx_vcpu {
 	u64 kernel_gs_base;		/* guest's, while not in the CPU */
 	/* Host's, while the guest's are in the CPU. */
 	u64 host_kernel_gs_base, host_fs_base;
-	u16 host_ds, host_es, host_fs, host_gs, host_ldt;
+	union {
+		struct { u16 host_ds, host_es, host_fs, host_gs; };
+		u64 host_selectors;
+	};
+	u16 host_ldt;
+	struct desc_ptr host_gdt;
 	u64 host_debugctl;
-	unsigned long host_gdt;
 };
 
 /*
@@ -231,11 +236,12 @@ void vmx_write_kernel_gs_base(struct vmx_vcpu *v, u64 base);
 
 /* regs.c */
 void vmx_regs_reset(struct vmx_vcpu *v);
-void vmx_cache_reg(struct rl_vcpu *vcpu, enum rl_lazy_reg reg);
+void vmx_cache_regs(struct rl_vcpu *vcpu, u32 regs);
 void vmx_write_dirty_regs(struct vmx_vcpu *v);
 void vmx_get_seg(struct rl_vcpu *vcpu, struct rl_seg *seg, int reg);
 void vmx_set_seg(struct rl_vcpu *vcpu, const struct rl_seg *seg, int reg);
-gva_t vmx_linear_rip(struct rl_vcpu *vcpu);
+u64 vmx_seg_base(struct rl_vcpu *vcpu, int reg);
+u16 vmx_cs_attr(struct rl_vcpu *vcpu);
 int vmx_get_cpl(struct rl_vcpu *vcpu);
 void vmx_get_dt(struct rl_vcpu *vcpu, struct kvm_dtable *dt, bool idt);
 void vmx_set_dt(struct rl_vcpu *vcpu, const struct kvm_dtable *dt, bool idt);
