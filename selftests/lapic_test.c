@@ -331,6 +331,7 @@ static u64 guest_deadline_in(u64 ticks)
 
 TEST_F(lapic, timer_tsc_deadline)
 {
+	struct kvm_lapic_state state;
 	struct vcpu *v = self->v;
 
 	if (!rl_cap(KVM_CAP_TSC_DEADLINE_TIMER))
@@ -352,6 +353,10 @@ TEST_F(lapic, timer_tsc_deadline)
 		;
 	/* far away: reads back; another value replaces it; zero stops it */
 	EXPECT_NE(0, puppet_call(v, guest_deadline_in, 1ull << 50));
+	EXPECT_NE(0, vcpu_get_msr(v, MSR_TSC_DEADLINE));
+	/* user space that sets the registers as they are leaves it armed */
+	kvm_do(v->fd, KVM_GET_LAPIC, &state);
+	kvm_do(v->fd, KVM_SET_LAPIC, &state);
 	EXPECT_NE(0, vcpu_get_msr(v, MSR_TSC_DEADLINE));
 	puppet_wrmsr(v, MSR_TSC_DEADLINE, 0);
 	EXPECT_EQ(0, puppet_rdmsr(v, MSR_TSC_DEADLINE));

@@ -266,17 +266,6 @@ bool rl_apic_dest_busy(struct rl_vm *vm, const struct rl_apic_msg *msg)
 	return visit_dests(vm, msg, count_busy, NULL);
 }
 
-static int exists(struct rl_lapic *apic, const struct rl_apic_msg *msg, int *unused)
-{
-	return 1;
-}
-
-/* Is there any local APIC that it would go to, whether it takes it or not? */
-bool rl_apic_dest_exists(struct rl_vm *vm, const struct rl_apic_msg *msg)
-{
-	return visit_dests(vm, msg, exists, NULL);
-}
-
 static struct rl_apic_msg icr_msg(struct rl_lapic *apic, u32 low, u32 dest)
 {
 	return (struct rl_apic_msg) {

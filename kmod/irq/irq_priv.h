@@ -177,7 +177,6 @@ void rl_lapic_timer_set_deadline(struct rl_lapic *apic, u64 deadline);
 int rl_apic_map_create(struct rl_vm *vm);
 int rl_apic_deliver(struct rl_vm *vm, const struct rl_apic_msg *msg);
 bool rl_apic_dest_busy(struct rl_vm *vm, const struct rl_apic_msg *msg);
-bool rl_apic_dest_exists(struct rl_vm *vm, const struct rl_apic_msg *msg);
 void rl_apic_send_icr(struct rl_lapic *apic, u32 low, u32 dest);
 
 /* ioapic.c */

@@ -623,14 +623,14 @@ static void lapic_change_base(struct rl_lapic *apic, u64 base)
 	u64 changed = apic->vcpu->apic_base ^ base;
 
 	WRITE_ONCE(apic->vcpu->apic_base, base);
-	if (changed & base & XAPIC_ENABLE)
-		lapic_set(apic, APIC_ID, apic->vcpu->id << 24);
-	if (changed & base & X2APIC_ENABLE) {
-		lapic_set(apic, APIC_ID, apic->vcpu->id);
-		lapic_set(apic, APIC_LDR, rl_x2apic_ldr(apic->vcpu->id));
-	}
 	if (!(changed & (XAPIC_ENABLE | X2APIC_ENABLE)))
 		return;
+	if (base & X2APIC_ENABLE) {
+		lapic_set(apic, APIC_ID, apic->vcpu->id);
+		lapic_set(apic, APIC_LDR, rl_x2apic_ldr(apic->vcpu->id));
+	} else if (base & XAPIC_ENABLE) {
+		lapic_set(apic, APIC_ID, apic->vcpu->id << 24);
+	}
 	rl_lapic_map_update(apic->vcpu->vm);
 	rl_request(apic->vcpu, RL_REQ_EVENT);
 	rl_apicv_choose(apic->vcpu);
@@ -755,7 +755,6 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 	    *(u32 *)(s->regs + APIC_ID) != vcpu->id)
 		return -EINVAL;
 
-	rl_lapic_timer_stop(apic);
 	memcpy(apic->regs, s->regs, sizeof(s->regs));
 	bitmap_zero(apic->posted.sent, 256);
 	if (lapic_is_x2apic(apic)) {

@@ -181,28 +181,6 @@ void rl_lapic_timer_set_divisor(struct rl_lapic *apic)
 	}
 }
 
-/* KVM_SET_LAPIC: the registers are in place, the timer is stopped. */
-void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
-{
-	struct rl_lapic_timer *t = &apic->timer;
-	u64 ns;
-
-	WRITE_ONCE(t->mode, lapic_get(apic, APIC_LVTT) &
-		   (APIC_LVT_TIMER_PERIODIC | APIC_LVT_TIMER_TSCDEADLINE));
-	t->divisor = rl_apic_divisor(lapic_get(apic, APIC_TDCR));
-	if (t->mode & APIC_LVT_TIMER_TSCDEADLINE)
-		return;
-	t->period_ns = initial_ns(apic);
-	if (!t->period_ns)
-		return;
-	ns = min((u64)remaining * t->divisor, t->period_ns);
-	/* Rather an interrupt too many than one that never comes. */
-	if (!ns && t->mode != APIC_LVT_TIMER_PERIODIC)
-		timer_expire_now(apic);
-	else
-		timer_start(t, ns ?: t->period_ns);
-}
-
 /* TSC-deadline mode */
 
 /* It counts host ticks, and stops when the guest takes the CPU to sleep. */
@@ -288,4 +266,31 @@ void rl_lapic_tsc_changed(struct rl_vcpu *vcpu)
 	/* One that has expired stays expired. */
 	if (!READ_ONCE(apic->timer.pending))
 		deadline_start(apic, true);
+}
+
+/* KVM_SET_LAPIC: the registers are in place. A deadline is not among them, and goes on. */
+void rl_lapic_timer_restore(struct rl_lapic *apic, u32 remaining)
+{
+	struct rl_lapic_timer *t = &apic->timer;
+	u64 ns, deadline = t->tsc_deadline;
+
+	rl_lapic_timer_stop(apic);
+	WRITE_ONCE(t->mode, lapic_get(apic, APIC_LVTT) &
+		   (APIC_LVT_TIMER_PERIODIC | APIC_LVT_TIMER_TSCDEADLINE));
+	t->divisor = rl_apic_divisor(lapic_get(apic, APIC_TDCR));
+	if (t->mode == APIC_LVT_TIMER_TSCDEADLINE) {
+		t->tsc_deadline = deadline;
+		deadline_start(apic, true);
+	}
+	if (t->mode & APIC_LVT_TIMER_TSCDEADLINE)
+		return;
+	t->period_ns = initial_ns(apic);
+	if (!t->period_ns)
+		return;
+	ns = min((u64)remaining * t->divisor, t->period_ns);
+	/* Rather an interrupt too many than one that never comes. */
+	if (!ns && t->mode != APIC_LVT_TIMER_PERIODIC)
+		timer_expire_now(apic);
+	else
+		timer_start(t, ns ?: t->period_ns);
 }

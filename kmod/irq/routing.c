@@ -42,7 +42,6 @@ int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
 {
 	/* SDM Vol 3A, "Message Address Register Format", "Message Data Register Format". */
 	struct rl_apic_msg msg = rl_device_msg(data, addr >> 12 & 0xff, addr & BIT(2));
-	int n;
 
 	msg.lowest |= !!(addr & BIT(3));
 	if (!vm->irq.map || msi_invalid(vm, addr))
@@ -51,9 +50,8 @@ int rl_send_msi(struct rl_vm *vm, u64 addr, u32 data)
 	if (vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS)
 		msg.dest |= addr >> 32;
 	rl_trace(msi, vm, msg.dest, msg.logical, msg.mode, msg.vector);
-	n = rl_apic_deliver(vm, &msg);
-	/* -1 to user space, as EPERM: nobody is there. */
-	return n || rl_apic_dest_exists(vm, &msg) ? n : -1;
+	/* A destination that is not there loses it silently; -1, EPERM: nobody is there at all. */
+	return vm->nr_vcpus ? rl_apic_deliver(vm, &msg) : -1;
 }
 
 /* Delivery */
