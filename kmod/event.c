@@ -157,11 +157,14 @@ void rl_queue_nmi(struct rl_vcpu *vcpu)
 	rl_vcpu_kick(vcpu);
 }
 
-/*
+/**
+ * rl_collect_nmis() - What was queued is pending from now on
+ * @vcpu: the vCPU, in its thread
+ *
  * A CPU remembers one NMI while it handles one; a second one may be pending
  * only when none is blocked.
  */
-static void collect_nmis(struct rl_vcpu *vcpu)
+void rl_collect_nmis(struct rl_vcpu *vcpu)
 {
 	int limit = 2;
 
@@ -220,14 +223,17 @@ static void inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector, boo
 	rl_op(inject)(vcpu, kind, vector, has_error, error_code);
 }
 
+/* Traps and aborts, and #DB, which may be either: SDM Vol 3A, "Exception Classifications". */
+#define NO_FAULTS	(BIT(X86_TRAP_DB) | BIT(X86_TRAP_BP) | BIT(X86_TRAP_OF) |	\
+			 BIT(X86_TRAP_DF) | BIT(X86_TRAP_MC))
+
 static void inject_exception(struct rl_vcpu *vcpu)
 {
 	struct rl_exception *exc = &vcpu->exception;
 
 	if (exc->pending) {
 		/* Faults restart the instruction: RF keeps its breakpoint quiet the second time. */
-		if (exc->vector != X86_TRAP_DB && exc->vector != X86_TRAP_BP &&
-		    exc->vector != X86_TRAP_OF)
+		if (!(BIT(exc->vector) & NO_FAULTS))
 			rl_rflags_write(vcpu, rl_rflags_read(vcpu) | X86_EFLAGS_RF);
 		rl_deliver_payload(vcpu);
 		exc->pending = false;
@@ -298,7 +304,7 @@ static void choose_event(struct rl_vcpu *vcpu)
 {
 	bool busy = true;
 
-	collect_nmis(vcpu);
+	rl_collect_nmis(vcpu);
 	if (vcpu->lapic)
 		rl_lapic_sync(vcpu);
 

@@ -61,12 +61,13 @@ TEST_F(caps, sregs2)
 	puppet_write(v, FREE_GPA, 1);
 }
 
-static u64 taken_vector, taken_error, taken_cr2;
+static u64 taken_vector, taken_error, taken_cr2, taken_rf;
 
 static void guest_note(struct guest_regs *regs)
 {
 	taken_vector = regs->vector;
 	taken_error = regs->error;
+	taken_rf = regs->rflags >> 16 & 1;
 	asm volatile("mov %%cr2, %0" : "=r"(taken_cr2));
 }
 
@@ -104,6 +105,17 @@ TEST_F(caps, exception_payload)
 	EXPECT_EQ(6, G(self->vm, taken_error));
 	if (!rl_host_is_bochs_svm())	/* which does not load CR2, on kvm.ko either */
 		EXPECT_EQ(0x7654321000, G(self->vm, taken_cr2));
+
+	/* A fault's frame has RF, so that the instruction comes again; an abort's has not. */
+	EXPECT_EQ(1, G(self->vm, taken_rf));
+	memset(&e.exception, 0, sizeof(e.exception));
+	e.exception.pending = 1;
+	e.exception.nr = MC;
+	e.exception_has_payload = 0;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &e);
+	puppet_call(v, guest_note_exceptions, 0);
+	EXPECT_EQ(MC, G(self->vm, taken_vector));
+	EXPECT_EQ(0, G(self->vm, taken_rf));
 }
 
 #define MSR_MCG_CAP	0x179

@@ -511,6 +511,7 @@ static u64 guest_nmis(u64 arg)
 
 TEST_F(lapic, nmi)
 {
+	struct kvm_vcpu_events e;
 	struct vcpu *v = self->v;
 
 	puppet_call(v, guest_nmi_setup, 0);
@@ -519,6 +520,19 @@ TEST_F(lapic, nmi)
 	/* ICR's shorthands carry NMIs to the others only; itself by address */
 	ipi(v, 0, ICR_NMI);
 	EXPECT_EQ(2, puppet_call(v, guest_nmis, 0));
+	/* while they are masked one is remembered, whoever looks meanwhile */
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &e);
+	e.nmi.masked = 1;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &e);
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_NMI, 0));
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_NMI, 0));
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &e);
+	EXPECT_EQ(1, e.nmi.pending);
+	EXPECT_EQ(2, puppet_call(v, guest_nmis, 0));
+	e.flags = 0;
+	e.nmi.masked = 0;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &e);
+	EXPECT_EQ(3, puppet_call(v, guest_nmis, 0));
 	G(self->vm, nmis) = 9;
 	EXPECT_EQ(0, kvm_try(v->fd, KVM_NMI, 0));
 	EXPECT_LE(11, puppet_call(v, guest_nmis, 0));

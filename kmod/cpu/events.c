@@ -17,14 +17,6 @@ static bool is_software_exception(u8 vector)
 	return vector == X86_TRAP_BP || vector == X86_TRAP_OF;
 }
 
-static void collect_nmis(struct rl_vcpu *vcpu)
-{
-	unsigned int n = atomic_xchg(&vcpu->nmi_queued, 0);
-
-	vcpu->nmi_pending = min(vcpu->nmi_pending + n, 2u);
-	rl_request(vcpu, RL_REQ_EVENT);
-}
-
 static bool triple_fault_pending(struct rl_vcpu *vcpu)
 {
 	return rl_request_test(vcpu, RL_REQ_EXIT_USER) && vcpu->pending_exit == KVM_EXIT_SHUTDOWN;
@@ -45,7 +37,7 @@ int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev)
 	bool payload = vcpu->vm->exception_payload;
 
 	memset(ev, 0, sizeof(*ev));
-	collect_nmis(vcpu);
+	rl_collect_nmis(vcpu);
 	if (!payload && ex->pending)
 		rl_deliver_payload(vcpu);
 
@@ -115,7 +107,7 @@ int rl_set_events(struct rl_vcpu *vcpu, const struct kvm_vcpu_events *ev)
 
 	if (!events_valid(vcpu, ev))
 		return -EINVAL;
-	collect_nmis(vcpu);
+	rl_collect_nmis(vcpu);
 
 	ex->pending = payload && ev->exception.pending;
 	ex->injected = ev->exception.injected && !ex->pending;

@@ -39,7 +39,7 @@
 #define MSR_TSC_AUX	0xc0000103
 
 enum { DE = 0, DB = 1, NMI = 2, BP = 3, UD = 6, NM = 7, DF = 8, NP = 11, SS = 12, GP = 13,
-       PF = 14, AC = 17 };
+       PF = 14, AC = 17, MC = 18 };
 
 #define SEL_CODE64	0x08
 #define SEL_DATA	0x10
