@@ -460,10 +460,10 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	hva_t hva;
 	int idx;
 
-	/* A single step ends behind the instruction, which is for the slow path. */
+	/* A single step ends behind the instruction, and RF with it: for the slow path. */
 	rl_need_regs(vcpu, DECODE_REGS);
 	if (exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
-	    vcpu->rflags & X86_EFLAGS_TF)
+	    vcpu->rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))
 		return false;
 	e = &in->e;
 	idx = srcu_read_lock(&vcpu->vm->srcu);

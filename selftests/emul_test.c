@@ -499,4 +499,38 @@ TEST(protected_mode_32)
 	EXPECT_EQ(0x1000002c, r.rdi);
 }
 
+GUEST64(stores, "1: mov %al, (%rbx); jmp 1b\n2: cld; rep stosb; hlt\n");
+
+#define RFLAGS_RF	(1ull << 16)
+
+/* RF keeps the breakpoint of one instruction quiet, all items of a string, and no other's. */
+TEST(resume_flag)
+{
+	struct vm *vm = VM_BLOB(stores, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_regs r;
+
+	kvm_do(v->fd, KVM_GET_REGS, &r);
+	r.rbx = r.rdi = HOLE_GPA;
+	r.rax = 7;
+	r.rcx = 2;
+	for (int i = 0; i < 3; i++) {
+		r.rip = BLOB_GPA;
+		r.rflags |= RFLAGS_RF;
+		kvm_do(v->fd, KVM_SET_REGS, &r);
+		expect_mmio_write(v, HOLE_GPA, 1, 7);
+		kvm_do(v->fd, KVM_GET_REGS, &r);
+		EXPECT_EQ(0, r.rflags & RFLAGS_RF) TH_LOG("store %d", i);
+	}
+	r.rip = BLOB_GPA + 4;
+	kvm_do(v->fd, KVM_SET_REGS, &r);
+	expect_mmio_write(v, HOLE_GPA, 1, 7);
+	kvm_do(v->fd, KVM_GET_REGS, &r);
+	EXPECT_EQ(1, r.rcx);
+	EXPECT_EQ(RFLAGS_RF, r.rflags & RFLAGS_RF);
+	expect_mmio_write(v, HOLE_GPA + 1, 1, 7);
+	expect_exit(v, KVM_EXIT_HLT);
+	vm_free(vm);
+}
+
 TEST_HARNESS_MAIN

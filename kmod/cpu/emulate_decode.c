@@ -588,8 +588,12 @@ enum rl_emul_result rl_emul_run(struct rl_emul *e)
 	r = e->exec(e);
 	if (r)
 		return r;
+	/* Between two items of a string its breakpoint stays quiet, whatever interrupts it there. */
+	if (e->next_rip == e->rip)
+		e->rflags |= X86_EFLAGS_RF;
+	else
+		e->rflags &= ~(u64)X86_EFLAGS_RF;
 	e->rip = e->next_rip;
-	e->rflags &= ~(u64)X86_EFLAGS_RF;
 	return RL_EMUL_OK;
 }
 
