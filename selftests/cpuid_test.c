@@ -100,6 +100,8 @@ TEST_F(cpuid, supported_contents)
 	EXPECT_EQ(0, e->ecx >> 31);		/* hypervisor: user space's to say */
 	EXPECT_EQ(0, e->ecx >> 27 & 1);		/* OSXSAVE is the guest's own */
 	EXPECT_EQ(1, e->edx >> 9 & 1);		/* APIC */
+	e = rl_cpuid_find(self->c, 7, 0);
+	EXPECT_EQ(1, e->edx >> 29 & 1);		/* ARCH_CAPABILITIES, on any host */
 	e = rl_cpuid_find(self->c, 0x80000008, 0);
 	EXPECT_GE(e->eax & 0xff, 36);
 	EXPECT_TRUE((e->eax >> 8 & 0xff) == 48 || (e->eax >> 8 & 0xff) == 57);
@@ -249,6 +251,36 @@ TEST(invented_table)
 		free(c);
 		vm_free(vm);
 	}
+}
+
+/* What redirects to a topology leaf has its answer, beyond its last level too. */
+TEST(beyond_the_topology)
+{
+	struct vm *vm = VM_BLOB(cpuid_once, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_cpuid2 *c = rl_supported_cpuid(vm->dev);
+	struct kvm_cpuid_entry2 *e = rl_cpuid_find(c, 0, 0);
+	struct kvm_regs r;
+	u32 n = 0;
+
+	e->eax = 0xb;
+	memcpy(&e->ebx, "GenuntelineI", 12);
+	for (u32 i = 0; i < c->nent; i++)
+		if (c->entries[i].function <= 7 || c->entries[i].function >= 0x80000000)
+			c->entries[n++] = c->entries[i];
+	c->nent = n + 2;
+	for (u32 i = 0; i < 2; i++)
+		c->entries[n + i] = (struct kvm_cpuid_entry2) {
+			.function = 0xb, .index = i, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+			.eax = 1, .edx = 0x77,
+		};
+	vcpu_set_cpuid(v, c);
+	r = run_cpuid(v, 0x20, 5);
+	EXPECT_EQ(0, r.rax);
+	EXPECT_EQ(5, r.rcx);
+	EXPECT_EQ(0x77, r.rdx);
+	free(c);
+	vm_free(vm);
 }
 
 static u64 guest_osxsave(u64 on)

@@ -77,7 +77,7 @@ static const struct feature_word {
 		F(CLDEMOTE) | F(MOVDIRI) | F(MOVDIR64B) },
 	[RL_GF_7_EDX] = { 7, 0, EDX, CPUID_7_EDX,
 		F(AVX512_4VNNIW) | F(AVX512_4FMAPS) | F(FSRM) | F(AVX512_VP2INTERSECT) |
-		F(MD_CLEAR) | F(SERIALIZE) | F(TSXLDTRK) | F(AVX512_FP16) |
+		F(MD_CLEAR) | F(SERIALIZE) | F(TSXLDTRK) | F(AVX512_FP16),
 		F(ARCH_CAPABILITIES) },
 	[RL_GF_7_1_EAX] = { 7, 1, EAX, CPUID_7_1_EAX,
 		F(AVX_VNNI) | F(AVX512_BF16) },
@@ -152,7 +152,7 @@ static const struct leaf {
 	{ 0x80000001, 0x80000001, { ~0u, (u32)~GENMASK(27, 16) } },
 	{ 0x80000002, 0x80000006, { ~0u, ~0u, ~0u, ~0u } },	/* name, caches and TLBs */
 	{ 0x80000007, 0x80000007, { 0, 0, 0, BIT(8) } },	/* invariant TSC */
-	{ 0x80000008, 0x80000008, { 0xffff } },
+	{ 0x80000008, 0x80000008, { 0xffff, 0, 0xf0ff } },	/* widths; threads */
 	{ 0x80000019, 0x8000001a, { ~0u, ~0u, ~0u, ~0u } },
 	/* no nested data breakpoints, LFENCE serializes, null clears base */
 	{ 0x80000021, 0x80000021, { BIT(0) | BIT(2) | BIT(6) } },
@@ -598,9 +598,10 @@ int rl_get_cpuid2(struct rl_vcpu *vcpu, struct kvm_cpuid2 *hdr, struct kvm_cpuid
  * below the last leaf of its class, and beyond it as if the last basic leaf
  * had been asked for: SDM Vol 2A, "CPUID", on EAX values above the maximum.
  */
-static const struct kvm_cpuid_entry2 *out_of_range(struct rl_vcpu *vcpu, u32 function, u32 index)
+static const struct kvm_cpuid_entry2 *out_of_range(struct rl_vcpu *vcpu, u32 *leaf, u32 index)
 {
 	const struct kvm_cpuid_entry2 *basic = rl_cpuid_find(vcpu, 0, 0), *class;
+	u32 function = *leaf;
 
 	if (!basic || vcpu->guest_amd)
 		return NULL;
@@ -612,7 +613,8 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct rl_vcpu *vcpu, u32 fun
 		class = rl_cpuid_find(vcpu, function & 0x80000000, 0);
 	if (class && function <= class->eax)
 		return NULL;
-	return rl_cpuid_find(vcpu, basic->eax, index);
+	*leaf = basic->eax;
+	return rl_cpuid_find(vcpu, *leaf, index);
 }
 
 /* A leaf that is not in the table, or whose entry is not the whole answer. */
@@ -623,7 +625,7 @@ static noinline void exec_slow(struct rl_vcpu *vcpu, const struct kvm_cpuid_entr
 	struct kvm_cpuid_entry2 now = {};
 
 	if (!e)
-		e = out_of_range(vcpu, function, index);
+		e = out_of_range(vcpu, &function, index);
 	if (e) {
 		entry_now(vcpu, e, &now);
 		/* A guest with its APICs in user space can have no help of ours with them. */

@@ -352,6 +352,7 @@ static const struct rl_msr_row rows[] = {
 	ONE(MSR_IA32_ARCH_CAPABILITIES, get_field, set_field_host,
 	    .offset = OFF(arch_capabilities), .feature = X86_FEATURE_ARCH_CAPABILITIES,
 	    .flags = SAVE | NEEDED),
+	ONE(MSR_IA32_BBL_CR_CTL3, get_value, set_ignore, .value = 0xbe702111),	/* Windows XP's */
 	ONE(MSR_MISC_FEATURES_ENABLES, get_field, set_same, .offset = OFF(misc_features),
 	    .flags = SAVE),
 	ONE(MSR_IA32_SYSENTER_CS, get_backend, set_backend, .flags = SAVE),
@@ -414,6 +415,7 @@ static const struct rl_msr_row rows[] = {
 	CONST(MSR_K8_INT_PENDING_MSG, MSR_K8_INT_PENDING_MSG, 0),
 	ONE(MSR_FAM10H_MMIO_CONF_BASE, get_value, set_same),
 	CONST(MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, 0),
+	NOP(MSR_VM_HSAVE_PA, MSR_VM_HSAVE_PA),
 	ROW(MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, get_osvw, set_field_host,
 	    .offset = OFF(osvw_len)),
 	CONST(MSR_F15H_IC_CFG, MSR_F15H_IC_CFG, 0),
@@ -550,6 +552,13 @@ int rl_msr_init(void)
 	if (boot_cpu_has(X86_FEATURE_ARCH_CAPABILITIES) &&
 	    !rdmsrl_safe(MSR_IA32_ARCH_CAPABILITIES, &host_arch_caps))
 		host_arch_caps &= caps;
+	/* What Linux knows without being told, of any vendor's CPU. */
+	if (!boot_cpu_has_bug(X86_BUG_CPU_MELTDOWN))
+		host_arch_caps |= ARCH_CAP_RDCL_NO;
+	if (!boot_cpu_has_bug(X86_BUG_SPEC_STORE_BYPASS))
+		host_arch_caps |= ARCH_CAP_SSB_NO;
+	if (!boot_cpu_has_bug(X86_BUG_MDS))
+		host_arch_caps |= ARCH_CAP_MDS_NO;
 	host_de_cfg = boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ? MSR_AMD64_DE_CFG_LFENCE_SERIALIZE : 0;
 	return 0;
 }
