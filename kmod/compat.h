@@ -11,6 +11,7 @@
 #include <net/genetlink.h>
 #include <asm/apic.h>
 #include <asm/irq_vectors.h>
+#include <asm/mce.h>
 
 /* Add one to an eventfd's counter; IRQs on or off. */
 static inline void rl_eventfd_signal(struct eventfd_ctx *ctx)
@@ -29,6 +30,16 @@ static inline void rl_send_posted(int cpu)
 	__apic_send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
 #else
 	apic->send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#endif
+}
+
+/* An exit for a machine check is the host's: to it a process was hit, not the kernel. IRQs off. */
+static inline void rl_host_machine_check(void)
+{
+#if IS_ENABLED(CONFIG_X86_MCE)
+	struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
 #endif
 }
 

@@ -245,6 +245,89 @@ TEST(thread_keeps_its_own_state)
 	vm_free(vm);
 }
 
+/* User space may set TSC_AUX before CPUID says that there is RDTSCP; the CPU's is getcpu()'s. */
+TEST(cpu_keeps_its_tsc_aux)
+{
+	struct vm *vm = vm_new(0);
+	struct vcpu v = { .vm = vm };
+	u64 before;
+
+	if (nr_cpus() < 2)
+		SKIP(return, "one CPU");
+	pin(pthread_self(), 1);
+	before = tsc_aux();
+	v.fd = kvm_do(vm->fd, KVM_CREATE_VCPU, 0);
+	vcpu_try_set_msr(&v, MSR_TSC_AUX, 0x5555);
+	EXPECT_EQ(before, tsc_aux());
+	close(v.fd);
+	vm_free(vm);
+}
+
+static bool ldt_has(u16 sel)
+{
+	u32 rights = sel;
+	bool ok;
+
+	asm volatile("lar %1, %1; setz %0" : "=q"(ok), "+r"(rights));
+	return ok;
+}
+
+static bool grow_ldt(u32 entry)
+{
+	struct { u32 entry, base, limit, flags; } desc = { entry, 0, 0xfffff, 0x51 };
+
+	return !syscall(SYS_modify_ldt, 0x11, &desc, sizeof(desc));
+}
+
+/*
+ * Another thread gives the process a longer LDT, which the kernel puts elsewhere, while
+ * a guest runs. The CPU has the new one behind KVM_RUN.
+ */
+struct ldt_run {
+	struct vcpu *v;
+	u16 sel;
+	bool found;
+};
+
+static void *run_and_look(void *arg)
+{
+	struct ldt_run *run = arg;
+	struct ucall uc;
+
+	pin(pthread_self(), 1);
+	do
+		CHECK(run->v, !vcpu_try_run(run->v), "KVM_RUN");
+	while (!vcpu_ucall(run->v, &uc) || uc.code != UCALL_DONE);
+	run->found = ldt_has(run->sel);
+	return NULL;
+}
+
+TEST(cpu_keeps_its_ldt)
+{
+	static const u32 entries[] = { 1000, 5000 };
+	pthread_t thread;
+
+	if (nr_cpus() < 2)
+		SKIP(return, "one CPU");
+	if (rl_host_is_amd() && strcmp(rl_dev_path(), "/dev/ringlet"))
+		SKIP(return, "Linux 6.1's kvm_amd loads the LDT that was there before");
+	if (!grow_ldt(0))
+		SKIP(return, "no modify_ldt()");
+	pin(pthread_self(), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(entries); i++) {
+		struct vm *vm = vm_long(1, guest_count_until_stop, 0);
+		struct ldt_run run = { vm->vcpus[0], entries[i] << 3 | 7 };
+
+		ASSERT_EQ(0, pthread_create(&thread, NULL, run_and_look, &run));
+		WAIT_FOR(G(vm, counters[0]));
+		EXPECT_TRUE(grow_ldt(entries[i]));
+		G(vm, stop) = 1;
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(run.found);
+		vm_free(vm);
+	}
+}
+
 /* A debugger's breakpoint on the thread survives guests that have their own. */
 TEST(thread_keeps_its_breakpoints)
 {

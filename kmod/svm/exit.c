@@ -17,6 +17,7 @@
 #include <asm/trapnr.h>
 #include <asm/svm.h>
 
+#include "../compat.h"
 #include "../cpu/cpu.h"
 #include "svm.h"
 
@@ -97,8 +98,7 @@ static void decode_exception(struct svm_vcpu *svm, struct rl_exit *exit, u32 cod
 	u8 vector = code - SVM_EXIT_EXCP_BASE;
 
 	if (vector == X86_TRAP_MC) {
-		/* The host's: the handler runs now, in our context. */
-		asm volatile("int $18");
+		rl_host_machine_check();
 		exit->kind = RL_EXIT_NONE;
 		return;
 	}
@@ -113,6 +113,7 @@ static void decode_exception(struct svm_vcpu *svm, struct rl_exit *exit, u32 cod
 		    !(svm->nmi_step_flags & X86_EFLAGS_TF) &&
 		    !(svm->vmcb->save.dr6 & DR_TRAP_BITS)) {
 			svm->vmcb->save.dr6 &= ~(u64)DR_STEP;
+			svm_dirty(svm, CLEAN_DR);
 			exit->kind = RL_EXIT_NONE;
 		}
 		/* The CPU adds to it: the next cause shall be alone there. */

@@ -250,11 +250,11 @@ int svm_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
 
 	if (index == MSR_TSC_AUX) {
 		vcpu->tsc_aux = data;
+		if (!svm->has_tsc_aux)
+			return 0;
 		preempt_disable();
-		if (svm->tsc_aux_loaded || svm->host_tsc_aux != data) {
-			wrmsrl(MSR_TSC_AUX, data);
-			svm->tsc_aux_loaded = true;
-		}
+		wrmsrl(MSR_TSC_AUX, data);
+		svm->tsc_aux_loaded = true;
 		preempt_enable();
 		return 0;
 	}
@@ -304,10 +304,11 @@ void svm_update_intercepts(struct rl_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	/* The instructions exist on the host whatever the guest's CPUID says. */
-	svm->has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
-			  rl_guest_has(vcpu, X86_FEATURE_RDTSCP);
+	svm->has_tsc_aux = boot_cpu_has(X86_FEATURE_RDTSCP) &&
+			   (rl_guest_has(vcpu, X86_FEATURE_RDTSCP) ||
+			    rl_guest_has(vcpu, X86_FEATURE_RDPID));
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
-		svm_intercept(svm, INTERCEPT_RDTSCP, !svm->has_rdtscp);
+		svm_intercept(svm, INTERCEPT_RDTSCP, !rl_guest_has(vcpu, X86_FEATURE_RDTSCP));
 	if (boot_cpu_has(X86_FEATURE_INVPCID))
 		svm_intercept(svm, INTERCEPT_INVPCID, !rl_guest_has(vcpu, X86_FEATURE_INVPCID));
 	if (boot_cpu_has(X86_FEATURE_RDPRU))

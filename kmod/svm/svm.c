@@ -14,6 +14,8 @@
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/perf_event.h>
 #include <asm/trapnr.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -29,6 +31,8 @@ struct svm_cpu {
 	hpa_t host_vmcb_pa;		/* a VMCB that holds only the latter */
 	u64 asid_generation;
 	u32 next_asid, max_asid;
+	u64 tsc_aux;			/* the host's, for getcpu() */
+	const struct svm_vcpu *last;	/* that was loaded here */
 };
 
 static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
@@ -176,6 +180,10 @@ static int svm_cpu_enable(void)
 	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(sc->host_save));
 	if (rl_caps.tsc_scaling)
 		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
+		rdmsrl(MSR_TSC_AUX, sc->tsc_aux);
+	/* perf's counters tell host and guest apart from now on. */
+	amd_pmu_enable_virt();
 	return 0;
 }
 
@@ -183,6 +191,7 @@ static void svm_cpu_disable(void)
 {
 	u64 efer;
 
+	amd_pmu_disable_virt();
 	if (rl_caps.tsc_scaling)
 		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
@@ -204,7 +213,13 @@ static int svm_vcpu_create(struct rl_vcpu *vcpu)
 
 static void svm_vcpu_destroy(struct rl_vcpu *vcpu)
 {
-	free_page((unsigned long)to_svm(vcpu)->vmcb);
+	struct svm_vcpu *svm = to_svm(vcpu);
+	int cpu;
+
+	/* Another one may get this address, and is another one all the same. */
+	for_each_possible_cpu(cpu)
+		cmpxchg(&per_cpu(svm_cpus, cpu).last, svm, NULL);
+	free_page((unsigned long)svm->vmcb);
 }
 
 /*
@@ -259,23 +274,10 @@ static void svm_vcpu_reset(struct rl_vcpu *vcpu, bool init)
 	c->clean = 0;
 }
 
-/* RDTSCP in a guest reads the CPU's TSC_AUX, which is the host's for getcpu(). */
-static void load_tsc_aux(struct svm_vcpu *svm)
+/* What svm_enter() loads behind each run. */
+static void save_host(const struct svm_cpu *sc)
 {
-	if (!svm->has_rdtscp)
-		return;
-	rdmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
-	if (svm->host_tsc_aux != svm->vcpu.tsc_aux) {
-		wrmsrl(MSR_TSC_AUX, svm->vcpu.tsc_aux);
-		svm->tsc_aux_loaded = true;
-	}
-}
-
-static void unload_tsc_aux(struct svm_vcpu *svm)
-{
-	if (svm->tsc_aux_loaded)
-		wrmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
-	svm->tsc_aux_loaded = false;
+	asm volatile("vmsave %%rax" : : "a" (sc->host_vmcb_pa) : "memory");
 }
 
 static void svm_vcpu_load(struct rl_vcpu *vcpu, int cpu)
@@ -288,17 +290,31 @@ static void svm_vcpu_load(struct rl_vcpu *vcpu, int cpu)
 		svm->asid_generation = 0;
 		svm->vmcb->control.clean = 0;
 	}
-	/* FS and GS bases are this thread's: save what svm_enter() loads behind each run. */
+	if (sc->last != svm) {
+		sc->last = svm;
+		/* Another guest's branch history shall not steer this one. */
+		if (!cpu_feature_enabled(X86_FEATURE_IBPB_ON_VMEXIT))
+			indirect_branch_prediction_barrier();
+	}
+	/* FS and GS bases are this thread's. */
 	if (rl_cpu_is_on())
-		asm volatile("vmsave %%rax" : : "a" (sc->host_vmcb_pa) : "memory");
-	load_tsc_aux(svm);
+		save_host(sc);
+	/* RDTSCP and RDPID in a guest read the CPU's. */
+	if (svm->has_tsc_aux && vcpu->tsc_aux != sc->tsc_aux) {
+		wrmsrl(MSR_TSC_AUX, vcpu->tsc_aux);
+		svm->tsc_aux_loaded = true;
+	}
 	if (rl_caps.tsc_scaling && vcpu->tsc_ratio != SVM_TSC_RATIO_DEFAULT)
 		svm_write_tsc_ratio(vcpu->tsc_ratio);
 }
 
 static void svm_vcpu_put(struct rl_vcpu *vcpu)
 {
-	unload_tsc_aux(to_svm(vcpu));
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if (svm->tsc_aux_loaded)
+		wrmsrl(MSR_TSC_AUX, this_cpu_read(svm_cpus.tsc_aux));
+	svm->tsc_aux_loaded = false;
 	if (rl_caps.tsc_scaling && vcpu->tsc_ratio != SVM_TSC_RATIO_DEFAULT)
 		svm_write_tsc_ratio(SVM_TSC_RATIO_DEFAULT);
 }
@@ -329,6 +345,15 @@ static void svm_flush_tlb(struct rl_vcpu *vcpu)
 		svm->asid_generation = 0;	/* a fresh ASID has no entries */
 }
 
+static __always_inline bool has_ldt(const struct mm_struct *mm)
+{
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	return READ_ONCE(mm->context.ldt);
+#else
+	return false;
+#endif
+}
+
 static void svm_run(struct rl_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
@@ -344,6 +369,15 @@ static void svm_run(struct rl_vcpu *vcpu)
 	s->rip = vcpu->rip;
 	s->rflags = vcpu->rflags;
 	s->cr2 = vcpu->cr2;
+	/*
+	 * LDTR is in it, too, and names freed memory when another thread of the process
+	 * has called modify_ldt() since.
+	 */
+	if (unlikely(has_ldt(current->mm)))
+		save_host(sc);
+	/* What the host divided last is not for a guest to find: CVE-2023-20588. */
+	if (static_cpu_has_bug(X86_BUG_DIV0))
+		amd_clear_divider();
 
 	svm_enter(vcpu->regs, svm->vmcb_pa, sc->host_vmcb_pa);
 

@@ -33,9 +33,8 @@ struct svm_vcpu {
 	bool nmi_step_seen;		/* the run that just ended was that step */
 	u64 iret_rip;
 	u64 nmi_step_flags;		/* guest's own TF and RF */
-	u64 host_tsc_aux;
-	bool tsc_aux_loaded;
-	bool has_rdtscp;		/* guest's CPUID says so */
+	bool has_tsc_aux;		/* guest's CPUID has an instruction that reads it */
+	bool tsc_aux_loaded;		/* the CPU has the guest's */
 };
 
 static inline struct svm_vcpu *to_svm(struct rl_vcpu *vcpu)

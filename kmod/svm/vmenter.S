@@ -91,15 +91,15 @@ SYM_FUNC_START(svm_enter)
 	pop	%rax			/* host_vmcb_pa */
 	vmload	%rax
 	cli
-	stgi
 
 #ifdef CONFIG_RETPOLINE
 	/* The guest's return addresses must not predict ours: before the first RET. */
 	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RETPOLINE
 #endif
-	/* RETBleed, SRSO: the guest may have trained RET. Before IRQs are on. */
+	/* RETBleed, SRSO: the guest may have trained RET. Before the host's NMI at STGI. */
 	UNTRAIN_RET
 	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
+	stgi
 
 	/* No value of the guest's is left for speculation to use. */
 	xor	%ecx, %ecx

@@ -14,9 +14,9 @@
  */
 #include <linux/sched.h>
 #include <asm/debugreg.h>
-#include <asm/mce.h>
 #include <asm/trapnr.h>
 
+#include "../compat.h"
 #include "vmx.h"
 
 /* Reasons that the kernel's headers do not name. */
@@ -33,16 +33,6 @@ static void host_nmi(void)
 	 * uses are the same.
 	 */
 	asm volatile("int $2");
-}
-
-static void host_machine_check(void)
-{
-#if IS_ENABLED(CONFIG_X86_MCE)
-	/* To the kernel it hit a process, not the kernel itself. */
-	struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
-
-	do_machine_check(&regs);
-#endif
 }
 
 /* ---- exits with operands ---- */
@@ -84,7 +74,7 @@ static void decode_exception(struct vmx_vcpu *v, struct rl_exit *exit)
 		return;
 	}
 	if (type == INTR_TYPE_HARD_EXCEPTION && vector == X86_TRAP_MC) {
-		host_machine_check();
+		rl_host_machine_check();
 		exit->kind = RL_EXIT_INTR;
 		return;
 	}
@@ -398,7 +388,7 @@ void vmx_fail_entry(struct vmx_vcpu *v, u32 reason)
 	exit->fail.reason = reason;
 	if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY &&
 	    (reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
-		host_machine_check();
+		rl_host_machine_check();
 	/* Nobody to blame: a reboot took VMX away under us. */
 	if (rl_cpu_is_on())
 		vmx_explain_failure(v, reason);
