@@ -14,6 +14,7 @@
  * second-stage fault on the guest's stack, say) the backend hands it back with
  * rl_requeue_*(), and it goes in again before anything else.
  */
+#include <uapi/asm/debugreg.h>
 #include <asm/trapnr.h>
 
 #include "cpu/cpu.h"
@@ -175,14 +176,6 @@ void rl_collect_nmis(struct rl_vcpu *vcpu)
 	vcpu->nmi_pending = min(vcpu->nmi_pending + atomic_xchg(&vcpu->nmi_queued, 0), limit);
 }
 
-/*
- * DR6: bits 31:16 and 11:4 read as ones (RTM and bus lock are not offered), the
- * others are causes.
- */
-#define DR6_ONES	0xffff0ff0u
-#define DR6_CAUSES	0x0000e00fu
-#define DR6_B0_TO_B3	0xful
-
 /**
  * rl_deliver_payload() - Put an exception's payload where the handler looks
  * @vcpu: loaded
@@ -206,8 +199,8 @@ void rl_deliver_payload(struct rl_vcpu *vcpu)
 
 		if (vcpu->own_debug)	/* the guest's are in the CPU */
 			rl_ops->sync_debug(vcpu);
-		vcpu->dr6 &= ~DR6_B0_TO_B3;
-		vcpu->dr6 |= DR6_ONES | (exc->payload & DR6_CAUSES);
+		vcpu->dr6 &= ~(unsigned long)DR_TRAP_BITS;
+		vcpu->dr6 |= DR6_RESERVED | (exc->payload & RL_DR6_CAUSES);
 		vcpu->dr7 &= ~RL_DR7_GD;
 		if (update)
 			rl_update_dr(vcpu);

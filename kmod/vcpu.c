@@ -437,7 +437,7 @@ static void publish_run(struct rl_vcpu *vcpu)
 
 	run->if_flag = !!(rl_rflags_read(vcpu) & X86_EFLAGS_IF);
 	run->flags = 0;
-	run->cr8 = rl_lapic_get_cr8(vcpu);
+	run->cr8 = rl_get_cr8(vcpu);
 	run->apic_base = vcpu->apic_base;
 	run->ready_for_interrupt_injection = !vcpu->user_pic || user_may_inject(vcpu);
 }

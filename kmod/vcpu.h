@@ -52,7 +52,9 @@ enum rl_vcpu_mode { RL_OUTSIDE_GUEST, RL_IN_GUEST };
 /* DR7: any breakpoint on; general detect */
 #define RL_DR7_ENABLES	0xfful
 #define RL_DR7_GD	BIT(13)
-#define RL_DR6_BD	BIT(13)		/* DR6: general detect happened */
+#define RL_DR7_ONES	0x400u
+#define RL_DR6_CAUSES	0xe00fu		/* but for transactions and bus locks; general detect: */
+#define RL_DR6_BD	BIT(13)
 
 struct rl_exception {
 	bool pending;		/* raised, not yet in the entry fields */
@@ -227,20 +229,6 @@ static inline void rl_set_dirty(struct rl_vcpu *vcpu, enum rl_lazy_reg reg)
 {
 	vcpu->avail |= BIT(reg);
 	vcpu->dirty |= BIT(reg);
-}
-
-static inline unsigned long rl_gpr_read(struct rl_vcpu *vcpu, int reg)
-{
-	if (reg == RL_RSP)
-		rl_need_reg(vcpu, RL_REG_RSP);
-	return vcpu->regs[reg];
-}
-
-static inline void rl_gpr_write(struct rl_vcpu *vcpu, int reg, unsigned long val)
-{
-	if (reg == RL_RSP)
-		rl_set_dirty(vcpu, RL_REG_RSP);
-	vcpu->regs[reg] = val;
 }
 
 /* DR7 as the CPU gets it: the debugger's while it has breakpoints of its own. */

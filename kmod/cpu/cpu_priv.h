@@ -23,17 +23,6 @@ static inline u64 rl_gpa_reserved(const struct rl_vcpu *vcpu)
 	return ~0ull << vcpu->maxphyaddr;
 }
 
-/* 48 or 57: a canonical address repeats the highest of these bits. */
-static inline int rl_vaddr_bits(struct rl_vcpu *vcpu)
-{
-	return rl_cr4_read(vcpu) & X86_CR4_LA57 ? 57 : 48;
-}
-
-static inline bool rl_canonical(u64 va, int bits)
-{
-	return ((s64)(va << (64 - bits)) >> (64 - bits)) == (s64)va;
-}
-
 /* xsave.c: bytes of an area with the components in @xcr0 (of those offered) */
 u32 rl_xsave_area_size(u64 xcr0, bool compacted);
 u64 rl_xcr0_now(const struct rl_vcpu *vcpu);

@@ -8,6 +8,7 @@
  * Locks:   none; the thread that holds vcpu->mutex.
  * Manuals: SDM Vol 3B, "Debug Registers"; APM Vol 2, "Software-Debug Resources".
  */
+#include <uapi/asm/debugreg.h>
 #include <linux/nospec.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
@@ -15,10 +16,6 @@
 
 #include "cpu_priv.h"
 
-/* DR6: bits 31:16 and 11:4 read as ones (but for RTM and bus lock, which nobody is offered) */
-#define DR6_ONES	0xffff0ff0u
-#define DR6_EVENTS	0x0000e00fu	/* B0-B3, BD, BS, BT */
-#define DR7_ONES	0x00000400u
 #define DR7_WRITABLE	0xffff23ffu	/* all but the reserved and RTM */
 
 /* DR4 and DR5 are DR6 and DR7, or nothing at all: SDM Vol 3B, "Debug Registers DR4 and DR5". */
@@ -67,9 +64,9 @@ int rl_set_dr(struct rl_vcpu *vcpu, int dr, u64 val)
 	else if (val >> 32)
 		return X86_TRAP_GP;
 	else if (dr & 1)
-		vcpu->dr7 = (val & DR7_WRITABLE) | DR7_ONES;
+		vcpu->dr7 = (val & DR7_WRITABLE) | RL_DR7_ONES;
 	else
-		vcpu->dr6 = (val & DR6_EVENTS) | DR6_ONES;
+		vcpu->dr6 = (val & RL_DR6_CAUSES) | DR6_RESERVED;
 	if (dr != 4 && dr != 6)
 		rl_update_dr(vcpu);
 	return 0;
@@ -98,8 +95,8 @@ int rl_set_debugregs(struct rl_vcpu *vcpu, const struct kvm_debugregs *dbg)
 	if (dbg->flags || dbg->dr6 >> 32 || dbg->dr7 >> 32)
 		return -EINVAL;
 	memcpy(vcpu->db, dbg->db, sizeof(vcpu->db));
-	vcpu->dr6 = (dbg->dr6 & DR6_EVENTS) | DR6_ONES;
-	vcpu->dr7 = (dbg->dr7 & DR7_WRITABLE) | DR7_ONES;
+	vcpu->dr6 = (dbg->dr6 & RL_DR6_CAUSES) | DR6_RESERVED;
+	vcpu->dr7 = (dbg->dr7 & DR7_WRITABLE) | RL_DR7_ONES;
 	rl_update_dr(vcpu);
 	return 0;
 }
@@ -148,7 +145,7 @@ int rl_set_guest_debug(struct rl_vcpu *vcpu, const struct kvm_guest_debug *dbg)
 
 		for (i = 0; i < 4; i++)
 			vcpu->eff_db[i] = dbg->arch.debugreg[i];
-		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE) | DR7_ONES;
+		vcpu->guest_debug_dr7 = ((u32)dbg->arch.debugreg[7] & DR7_WRITABLE) | RL_DR7_ONES;
 	}
 	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)
 		vcpu->step_rip = rl_linear_rip(vcpu);

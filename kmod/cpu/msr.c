@@ -97,12 +97,12 @@ static int get_backend(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 
 static int set_backend(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	int unused = 64 - rl_vaddr_bits(vcpu);
+	u8 bits = rl_cr4_read(vcpu) & X86_CR4_LA57 ? 57 : 48;
 
-	if (m->row->flags & CANON && !rl_canonical(m->data, 64 - unused))
+	if (m->row->flags & CANON && !__is_canonical_address(m->data, bits))
 		return 1;
 	if (m->row->flags & CANON_FIX)
-		m->data = (s64)(m->data << unused) >> unused;
+		m->data = __canonical_address(m->data, bits);
 	return rl_ops->set_msr(vcpu, m->index, m->data);
 }
 
@@ -145,12 +145,6 @@ static int set_async_pf(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 	return set_field(vcpu, m);
 }
 
-static int get_apic_base(struct rl_vcpu *vcpu, struct rl_msr_op *m)
-{
-	m->data = vcpu->apic_base;
-	return 0;
-}
-
 static int set_apic_base(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_lapic_set_base(vcpu, m->data, m->host);
@@ -164,17 +158,12 @@ static int set_efer(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 /* The deadline may be read and set without an APIC that would use it. */
 static int get_apic(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	if (vcpu->lapic)
-		return rl_lapic_get_msr(vcpu, m->index, &m->data);
-	m->data = 0;
-	return m->index != MSR_IA32_TSC_DEADLINE;
+	return rl_lapic_get_msr(vcpu, m->index, &m->data);
 }
 
 static int set_apic(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
-	if (vcpu->lapic)
-		return rl_lapic_set_msr(vcpu, m->index, m->data);
-	return m->index != MSR_IA32_TSC_DEADLINE;
+	return rl_lapic_set_msr(vcpu, m->index, m->data);
 }
 
 /* Eight memory types in a word, each from the set that @known has a bit for. */
@@ -332,7 +321,7 @@ static const struct rl_msr_row rows[] = {
 	ONE(MSR_KVM_SYSTEM_TIME, get_field, rl_set_system_time, .offset = OFF(pv.system_time_msr),
 	    PV(CLOCKSOURCE), .flags = SAVE),
 	CONST(MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, 0),
-	ONE(MSR_IA32_APICBASE, get_apic_base, set_apic_base),
+	ONE(MSR_IA32_APICBASE, get_field, set_apic_base, .offset = OFF(apic_base)),
 	CONST(MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, 0),
 	ONE(MSR_SMI_COUNT, get_field, set_field_host, .offset = OFF(smi_count), .flags = SAVE),
 	ONE(MSR_IA32_FEAT_CTL, get_feat_ctl, set_feat_ctl, .value = FEAT_CTL_LOCKED,
@@ -480,7 +469,7 @@ int rl_msr_get(struct rl_vcpu *vcpu, u32 index, u64 *data, bool host)
 		*data = vcpu->apic_base;
 		return 0;
 	}
-	if (index - APIC_BASE_MSR < 0x100 && vcpu->lapic)
+	if (index - APIC_BASE_MSR < 0x100)
 		return rl_lapic_get_msr(vcpu, index, data);
 	return get_row(vcpu, index, data, host);
 }
@@ -499,7 +488,7 @@ int rl_msr_set(struct rl_vcpu *vcpu, u32 index, u64 data, bool host)
 {
 	struct rl_msr_op m = { .index = index, .host = host, .data = data };
 
-	if ((index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE) && vcpu->lapic)
+	if (index - APIC_BASE_MSR < 0x100 || index == MSR_IA32_TSC_DEADLINE)
 		return rl_lapic_set_msr(vcpu, index, data);
 
 	m.row = find_row(index);

@@ -13,6 +13,7 @@
  *          APM Vol 2, "System-Control Registers" and "Processor Initialization
  *          State".
  */
+#include <uapi/asm/debugreg.h>
 #include <asm/cpufeature.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
@@ -205,18 +206,10 @@ int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 {
 	if (cr8 & ~0xfull)
 		return 1;
-	if (vcpu->lapic) {
-		rl_lapic_set_cr8(vcpu, cr8);
-	} else {
-		vcpu->cr8 = cr8;
+	rl_lapic_set_cr8(vcpu, cr8);
+	if (!vcpu->lapic)
 		rl_ops->update_apic(vcpu, cr8 << 4, -1, -1);
-	}
 	return 0;
-}
-
-u64 rl_get_cr8(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic ? rl_lapic_get_cr8(vcpu) : vcpu->cr8;
 }
 
 /**
@@ -305,8 +298,9 @@ int rl_get_regs(struct rl_vcpu *vcpu, struct kvm_regs *regs)
 	u64 *r = (u64 *)regs;
 	int i;
 
+	rl_need_reg(vcpu, RL_REG_RSP);
 	for (i = 0; i < RL_NR_GPRS; i++)
-		r[i] = rl_gpr_read(vcpu, regs_order[i]);
+		r[i] = vcpu->regs[regs_order[i]];
 	regs->rip = rl_rip_read(vcpu);
 	regs->rflags = rl_get_rflags(vcpu);
 	return 0;
@@ -320,7 +314,8 @@ int rl_set_regs(struct rl_vcpu *vcpu, const struct kvm_regs *regs)
 
 	rl_watch_rip(vcpu);
 	for (i = 0; i < RL_NR_GPRS; i++)
-		rl_gpr_write(vcpu, regs_order[i], r[i]);
+		vcpu->regs[regs_order[i]] = r[i];
+	rl_set_dirty(vcpu, RL_REG_RSP);
 	rl_rip_write(vcpu, regs->rip);
 	rl_set_rflags(vcpu, regs->rflags);
 	vcpu->exception.pending = false;
@@ -532,7 +527,7 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init)
 
 	rl_cpuid_reset(vcpu);
 	memset(vcpu->regs, 0, sizeof(vcpu->regs));
-	rl_gpr_write(vcpu, RL_RSP, 0);
+	rl_set_dirty(vcpu, RL_REG_RSP);
 	signature = rl_cpuid_find(vcpu, 1, 0);
 	vcpu->regs[RL_RDX] = signature ? signature->eax : 0x600;
 	rl_rflags_write(vcpu, X86_EFLAGS_FIXED);
@@ -555,8 +550,8 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init)
 	rl_ops->set_dt(vcpu, &dt, false);
 
 	memset(vcpu->db, 0, sizeof(vcpu->db));
-	vcpu->dr6 = 0xffff0ff0;
-	vcpu->dr7 = 0x400;
+	vcpu->dr6 = DR6_RESERVED;
+	vcpu->dr7 = RL_DR7_ONES;
 	rl_update_dr(vcpu);
 	rl_request(vcpu, RL_REQ_TLB_FLUSH);
 }

@@ -110,12 +110,11 @@ bool rl_lapic_extint_ok(struct rl_vcpu *vcpu);
 /* Output of the 8259 pair, for this vCPU; with a split irqchip what KVM_INTERRUPT left. */
 bool rl_pic_pending(struct rl_vcpu *vcpu);
 int rl_pic_ack(struct rl_vcpu *vcpu);		/* INTA cycle: vector */
-/* 0, or 1 for "#GP", as rl_msr_get/set in cpu/cpu.h: APIC_BASE, TSC_DEADLINE, x2APIC range */
+/* 0, or 1 for "#GP", as rl_msr_get/set in cpu/cpu.h: TSC_DEADLINE and the x2APIC range */
 int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data);
 int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
 /* 0 or 1 (refused); @host for KVM_SET_SREGS and KVM_SET_MSRS. Without an in-kernel APIC too. */
 int rl_lapic_set_base(struct rl_vcpu *vcpu, u64 base, bool host);
-bool rl_lapic_x2apic(struct rl_vcpu *vcpu);
 /*
  * xAPIC page: true when @gpa is this vCPU's APIC page. While the page is
  * disabled it still is, reading as ones, unless the VM switched
@@ -124,7 +123,6 @@ bool rl_lapic_x2apic(struct rl_vcpu *vcpu);
 bool rl_lapic_mmio_hit(struct rl_vcpu *vcpu, gpa_t gpa);
 void rl_lapic_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val);
 void rl_lapic_mmio_write(struct rl_vcpu *vcpu, gpa_t gpa, int len, const void *val);
-u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu);
 void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
 int rl_lapic_get_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);
 int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s);

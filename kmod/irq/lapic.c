@@ -163,7 +163,8 @@ bool rl_lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
 	return true;
 }
 
-u64 rl_lapic_get_cr8(struct rl_vcpu *vcpu)
+/* Also without an APIC in the kernel, when it is a register like others. */
+u64 rl_get_cr8(struct rl_vcpu *vcpu)
 {
 	return vcpu->lapic ? lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 & 0xf : vcpu->cr8;
 }
@@ -552,11 +553,7 @@ int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
 	struct rl_lapic *apic = vcpu->lapic;
 	u32 reg;
 
-	switch (index) {
-	case MSR_IA32_APICBASE:
-		*data = vcpu->apic_base;
-		return 0;
-	case MSR_IA32_TSC_DEADLINE:
+	if (index == MSR_IA32_TSC_DEADLINE) {
 		*data = apic ? rl_lapic_timer_get_deadline(apic) : 0;
 		return 0;
 	}
@@ -573,13 +570,10 @@ int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
 	struct rl_lapic *apic = vcpu->lapic;
 	u32 reg;
 
-	switch (index) {
-	case MSR_IA32_TSC_DEADLINE:
+	if (index == MSR_IA32_TSC_DEADLINE) {
 		if (apic)
 			rl_lapic_timer_set_deadline(apic, data);
 		return 0;
-	case MSR_IA32_APICBASE:
-		return rl_lapic_set_base(vcpu, data, false);
 	}
 	if (!x2apic_reg(apic, index, &reg))
 		return 1;
@@ -641,11 +635,6 @@ static u64 lapic_reset_base(struct rl_vcpu *vcpu)
 {
 	return APIC_DEFAULT_PHYS_BASE | XAPIC_ENABLE |
 	       (rl_vcpu_is_bsp(vcpu) ? MSR_IA32_APICBASE_BSP : 0);
-}
-
-bool rl_lapic_x2apic(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic && lapic_is_x2apic(vcpu->lapic);
 }
 
 /* SDM Vol 3A, "x2APIC State Transitions"; user space may skip from any mode to any other. */
