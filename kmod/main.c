@@ -11,6 +11,7 @@
  *          "Enabling SVM".
  */
 #include <linux/cpu.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/miscdevice.h>
@@ -265,7 +266,7 @@ static int __init rl_init(void)
 	register_reboot_notifier(&reboot_nb);
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
 
-	/* Last, and first of them what may well fail: who opens one keeps the module's code. */
+	/* Last, and first of them what may well fail. */
 	if (kvm_node) {
 		r = misc_register(&kvm_dev);
 		if (r) {
@@ -280,8 +281,12 @@ static int __init rl_init(void)
 	return 0;
 
 err_kvm_dev:
-	if (kvm_node)
+	if (kvm_node) {
 		misc_deregister(&kvm_dev);
+		/* Who opened it meanwhile is served to the end: then the code may go. */
+		while (module_refcount(THIS_MODULE) > 1)
+			msleep(20);
+	}
 err_notifiers:
 	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
 	unregister_reboot_notifier(&reboot_nb);

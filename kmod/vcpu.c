@@ -34,12 +34,15 @@
 
 /* ---- on and off the physical CPU ---- */
 
+DEFINE_PER_CPU(struct rl_vcpu *, rl_loaded_vcpu);
+
 static __always_inline void on_cpu(struct rl_vcpu *vcpu, int cpu)
 {
 	struct rl_pvclock *pv = &vcpu->pv;
 	u64 host;
 
 	vcpu->cpu = cpu;
+	__this_cpu_write(rl_loaded_vcpu, vcpu);
 	rl_op(vcpu_load)(vcpu, cpu);
 	host = rdtsc();
 	/* From memory: cheaper than keeping it over the calls. */
@@ -55,6 +58,7 @@ static __always_inline void off_cpu(struct rl_vcpu *vcpu)
 	if (vcpu->pv.steal_msr & KVM_MSR_ENABLED)
 		rl_steal_put(vcpu);
 	rl_op(vcpu_put)(vcpu);
+	__this_cpu_write(rl_loaded_vcpu, NULL);
 	vcpu->cpu = -1;
 }
 

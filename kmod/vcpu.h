@@ -289,6 +289,8 @@ struct rl_vcpu *rl_vcpu_create(struct rl_vm *vm, u32 id);
 void rl_vcpu_destroy(struct rl_vcpu *vcpu);
 int rl_vcpu_new_fd(struct rl_vcpu *vcpu);
 void rl_vcpu_reset(struct rl_vcpu *vcpu, bool init);
+/* The one whose thread this is, or NULL; preemption off. */
+DECLARE_PER_CPU(struct rl_vcpu *, rl_loaded_vcpu);
 /* sched.c */
 void rl_sched_exit(struct rl_vcpu *vcpu);
 void rl_sched_new_thread(struct rl_vcpu *vcpu);

@@ -59,11 +59,33 @@ static long make_old_pit(int vm)
 	return ret && ret != -EEXIST ? ret : kvm_try(vm, KVM_CREATE_PIT, 0);
 }
 
+static long make_ring(int vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_DIRTY_LOG_RING, .args[0] = 0x4000 };
+	long ret = kvm_try(vm, KVM_ENABLE_CAP, &cap);
+
+	if (ret && ret != -EINVAL)	/* it has one */
+		return ret;
+	ret = kvm_try(vm, KVM_CREATE_VCPU, 0);
+	if (ret < 0)
+		return ret;
+	close(ret);
+	return 0;
+}
+
 TEST(irqchips)
 {
 	NEEDS_INJECTION();
 	EXPECT_LE(2, walk_new_vms(make_split));
 	EXPECT_LE(5, walk_new_vms(make_old_pit));
+}
+
+TEST(dirty_ring)
+{
+	NEEDS_INJECTION();
+	if (!rl_cap(KVM_CAP_DIRTY_LOG_RING))
+		SKIP(return, "no KVM_CAP_DIRTY_LOG_RING");
+	EXPECT_LE(5, walk_new_vms(make_ring));
 }
 
 /* A new vCPU's first KVM_RUNs, each with one failure more; it gets where it would have got. */

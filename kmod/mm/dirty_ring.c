@@ -89,18 +89,6 @@ bool rl_dirty_ring_full(struct rl_vcpu *vcpu)
 	return used(&vcpu->dirty_ring) >= vcpu->dirty_ring.size - reserved();
 }
 
-/* The vCPU whose thread this is; preemption off. */
-static struct rl_vcpu *loaded_vcpu(struct rl_vm *vm)
-{
-	struct rl_vcpu *vcpu;
-	int i;
-
-	rl_for_each_vcpu(i, vcpu, vm)
-		if (READ_ONCE(vcpu->cpu) == smp_processor_id())
-			return vcpu;
-	return NULL;
-}
-
 /*
  * rl_dirty_ring_push() - A page's bit turned to 1
  *
@@ -113,8 +101,8 @@ void rl_dirty_ring_push(const struct rl_memslot *slot, u64 offset)
 	struct rl_vcpu *vcpu;
 
 	preempt_disable();
-	vcpu = loaded_vcpu(slot->vm);
-	if (WARN_ON_ONCE(!vcpu))
+	vcpu = __this_cpu_read(rl_loaded_vcpu);
+	if (WARN_ON_ONCE(!vcpu || vcpu->vm != slot->vm))
 		goto out;
 	ring = &vcpu->dirty_ring;
 	/* Only for one who does not care that it is full. */
