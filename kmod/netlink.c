@@ -383,42 +383,6 @@ static int dump(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn
 	return skb->len ?: r == -ENOENT ? 0 : r;
 }
 
-static int dump_vms(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	if (rl_dump_attrs(cb)[RINGLET_A_VM_ID])
-		return -EINVAL;
-	return dump(skb, cb, RINGLET_CMD_VM_GET, put_vm, 0);
-}
-
-/* The parts of all VMs, or of the one that the first attribute names. */
-static_assert(RINGLET_A_VCPU_VM_ID == 1 && RINGLET_A_DEVICE_VM_ID == 1 &&
-	      RINGLET_A_QUEUE_VM_ID == 1);
-
-static int dump_parts(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, put_fn put)
-{
-	struct nlattr **attrs = rl_dump_attrs(cb), *only = attrs[RINGLET_A_VCPU_VM_ID];
-
-	/* One part is what a request without NLM_F_DUMP asks for; queues have no such. */
-	if (cmd != RINGLET_CMD_QUEUE_GET && attrs[RINGLET_A_VCPU_ID])
-		return -EINVAL;
-	return dump(skb, cb, cmd, put, only ? nla_get_u32(only) : 0);
-}
-
-static int dump_vcpus(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	return dump_parts(skb, cb, RINGLET_CMD_VCPU_GET, put_vcpu);
-}
-
-static int dump_vdevs(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	return dump_parts(skb, cb, RINGLET_CMD_DEVICE_GET, put_vdev);
-}
-
-static int dump_vqs(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	return dump_parts(skb, cb, RINGLET_CMD_QUEUE_GET, put_vq);
-}
-
 /* Where the part with a number is for its put function; ~0: nowhere. */
 typedef unsigned long (*find_fn)(struct rl_vm *vm, u32 id);
 
@@ -434,9 +398,40 @@ static unsigned long find_vdev(struct rl_vm *vm, u32 id)
 	return id;
 }
 
-/* One VM, or with @find one of its parts. */
-static int get(struct sk_buff *request, struct genl_info *info, put_fn put, find_fn find)
+/* By command; without @find there is no request for one part. */
+static const struct {
+	put_fn put;
+	find_fn find;
+} kinds[] = {
+	[RINGLET_CMD_VM_GET] = { put_vm },
+	[RINGLET_CMD_VCPU_GET] = { put_vcpu, find_vcpu },
+	[RINGLET_CMD_DEVICE_GET] = { put_vdev, find_vdev },
+	[RINGLET_CMD_QUEUE_GET] = { put_vq },
+};
+
+/* A VM's number is the first attribute of each set, a part's the second. */
+static_assert(RINGLET_A_VM_ID == 1 && RINGLET_A_VCPU_VM_ID == 1 &&
+	      RINGLET_A_DEVICE_VM_ID == 1 && RINGLET_A_QUEUE_VM_ID == 1);
+static_assert(RINGLET_A_VCPU_ID == 2 && RINGLET_A_DEVICE_ID == 2);
+
+/* All VMs, or the parts of all of them or of one. */
+static int dump_all(struct sk_buff *skb, struct netlink_callback *cb)
 {
+	u8 cmd = ((struct genlmsghdr *)nlmsg_data(cb->nlh))->cmd;
+	struct nlattr **attrs = rl_dump_attrs(cb);
+
+	/* One of them is what a request without NLM_F_DUMP asks for. */
+	if (attrs[1] && cmd == RINGLET_CMD_VM_GET)
+		return -EINVAL;
+	if (kinds[cmd].find && attrs[2])
+		return -EINVAL;
+	return dump(skb, cb, cmd, kinds[cmd].put, attrs[1] ? nla_get_u32(attrs[1]) : 0);
+}
+
+/* One VM, or one of its parts. */
+static int get(struct sk_buff *request, struct genl_info *info)
+{
+	find_fn find = kinds[info->genlhdr->cmd].find;
 	struct viewer viewer;
 	struct msg m = {
 		.viewer = &viewer,
@@ -450,7 +445,6 @@ static int get(struct sk_buff *request, struct genl_info *info, put_fn put, find
 	struct sk_buff *skb;
 	struct rl_vm *vm;
 
-	/* The VM's number is the first attribute of each set, the part's the second. */
 	if (GENL_REQ_ATTR_CHECK(info, 1) || (find && GENL_REQ_ATTR_CHECK(info, 2)))
 		return -EINVAL;
 	skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
@@ -464,28 +458,13 @@ static int get(struct sk_buff *request, struct genl_info *info, put_fn put, find
 		if (find)
 			at = find(vm, nla_get_u32(attrs[2]));
 		want = at;
-		r = put(&m, vm, &at) ?: at == want ? 0 : -ENOENT;
+		r = kinds[m.cmd].put(&m, vm, &at) ?: at == want ? 0 : -ENOENT;
 	}
 	mutex_unlock(&vms_lock);
 	if (!r)
 		return genlmsg_reply(skb, info);
 	nlmsg_free(skb);
 	return r;
-}
-
-static int get_vm(struct sk_buff *skb, struct genl_info *info)
-{
-	return get(skb, info, put_vm, NULL);
-}
-
-static int get_vcpu(struct sk_buff *skb, struct genl_info *info)
-{
-	return get(skb, info, put_vcpu, find_vcpu);
-}
-
-static int get_vdev(struct sk_buff *skb, struct genl_info *info)
-{
-	return get(skb, info, put_vdev, find_vdev);
 }
 
 /* Events */
@@ -622,17 +601,14 @@ static const struct nla_policy part_policy[] = {
 	[RINGLET_A_VCPU_ID] = { .type = NLA_U32 },
 };
 
-static_assert(RINGLET_A_VCPU_ID == 2 && RINGLET_A_DEVICE_ID == 2);
-
 #define REQUEST(set) .policy = set##_policy, .maxattr = ARRAY_SIZE(set##_policy) - 1
 
 static const struct genl_ops ops[] = {
-	{ .cmd = RINGLET_CMD_VM_GET, .doit = get_vm, .dumpit = dump_vms, REQUEST(vm) },
-	{ .cmd = RINGLET_CMD_VCPU_GET, .doit = get_vcpu, .dumpit = dump_vcpus, REQUEST(part) },
+	{ .cmd = RINGLET_CMD_VM_GET, .doit = get, .dumpit = dump_all, REQUEST(vm) },
+	{ .cmd = RINGLET_CMD_VCPU_GET, .doit = get, .dumpit = dump_all, REQUEST(part) },
 	{ .cmd = RINGLET_CMD_SUBSCRIBE, .doit = subscribe },
-	{ .cmd = RINGLET_CMD_DEVICE_GET, .doit = get_vdev, .dumpit = dump_vdevs,
-	  REQUEST(part) },
-	{ .cmd = RINGLET_CMD_QUEUE_GET, .dumpit = dump_vqs, REQUEST(vm) },
+	{ .cmd = RINGLET_CMD_DEVICE_GET, .doit = get, .dumpit = dump_all, REQUEST(part) },
+	{ .cmd = RINGLET_CMD_QUEUE_GET, .dumpit = dump_all, REQUEST(vm) },
 };
 
 static const struct genl_multicast_group groups[] = {
