@@ -243,6 +243,23 @@ TEST_F(regs, invalid_sregs)
 	puppet_write(self->v, FREE_GPA, 1);	/* it still runs */
 }
 
+/* A vCPU before its CPUID, out of long mode: any bit that the host can give is taken. */
+TEST(pcide_before_cpuid)
+{
+	struct vm *vm = vm_new(0);
+	struct vcpu *v = vcpu_new(vm, 0);
+	struct kvm_sregs s;
+
+	if (!rl_guest_has(1, 2, 17))
+		SKIP(return, "no PCID");
+	kvm_do(v->fd, KVM_GET_SREGS, &s);
+	s.cr4 |= 1u << 17;
+	EXPECT_EQ(0, kvm_try(v->fd, KVM_SET_SREGS, &s));
+	kvm_do(v->fd, KVM_GET_SREGS, &s);
+	EXPECT_EQ(1u << 17, s.cr4);
+	vm_free(vm);
+}
+
 TEST(cr4_follows_cpuid)
 {
 	static const struct { u32 leaf; int reg, bit, cr4; } feature[] = {

@@ -415,8 +415,8 @@ static bool sregs_valid(struct rl_vcpu *vcpu, const struct kvm_sregs *s)
 	} else if (lma || s->cs.l) {
 		return false;
 	}
-	return cr0_valid(s->cr0) && !(s->cr4 & vcpu->cr4_reserved) && !(s->efer & ~efer_known()) &&
-	       (lma || !(s->cr4 & X86_CR4_PCIDE));
+	/* CR4.PCIDE outside long mode is no error here, as in KVM: VMX refuses to enter. */
+	return cr0_valid(s->cr0) && !(s->cr4 & vcpu->cr4_reserved) && !(s->efer & ~efer_known());
 }
 
 /* SDM Vol 3A, "Processor State After Reset": CS:EIP are 16 bytes below 4 GiB. */
