@@ -290,8 +290,8 @@ static void svm_vcpu_load(struct rl_vcpu *vcpu, int cpu)
 		svm->asid_generation = 0;
 		svm->vmcb->control.clean = 0;
 	}
-	if (sc->last != svm) {
-		sc->last = svm;
+	if (READ_ONCE(sc->last) != svm) {
+		WRITE_ONCE(sc->last, svm);
 		/* Another guest's branch history shall not steer this one. */
 		if (!cpu_feature_enabled(X86_FEATURE_IBPB_ON_VMEXIT))
 			indirect_branch_prediction_barrier();
