@@ -4,7 +4,8 @@
 # What the host needs to run QEMU and its guests: the program, its BIOSes, and an
 # initramfs for a guest with the modules of its devices.  Sourced.
 
-GUEST_MODULES="virtio_pci virtio_mmio virtio_blk virtio_net virtio_balloon button evdev"
+GUEST_MODULES="virtio_pci virtio_mmio virtio_blk virtio_net virtio_balloon button evdev
+	e1000 8139cp nvme ahci sd_mod"
 
 qemu_fill()
 {
@@ -31,7 +32,8 @@ qemu_fill()
 	done
 	cp "$modules"/modules.{order,builtin,builtin.modinfo} "$guest/$dir"
 	depmod -b "$guest" "$KERNEL_RELEASE"
-	gcc -O2 -static -o "$guest/dirty" "$CLIENTS/dirty.c" || return 1
+	gcc -O2 -static -o "$guest/dirty" "$CLIENTS/dirty.c" &&
+		gcc -O2 -static -o "$guest/kexec" "$CLIENTS/kexec.c" || return 1
 	{ cat "$(guest_archive)" && pack "$guest"; } > "$root/guest/client-initrd"
 	rm -rf "$guest"
 }
@@ -96,7 +98,7 @@ qemu_archive()
 	find_kernel stock
 	cached qemu "$KERNEL_RELEASE $(dpkg-query -W -f '${Version} ' qemu-system-x86 seabios
 		{ echo "$GUEST_MODULES"; declare -f qemu_fill
-		  cat "$CLIENTS/dirty.c" "$HERE/guest-init"; } | sha256sum)" qemu_fill
+		  cat "$CLIENTS/dirty.c" "$CLIENTS/kexec.c" "$HERE/guest-init"; } | sha256sum)" qemu_fill
 }
 
 tools_archive()		# after qemu_archive
