@@ -235,10 +235,10 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 
 	vcpu->stat.exits[kind]++;
 	/* A switch without a jump table is a chain: the frequent ones first. */
-	if (kind == RL_EXIT_MSR)
-		return fast_msr(vcpu);
 	if (kind == RL_EXIT_IO)
 		return fast_io(vcpu);
+	if (kind == RL_EXIT_MSR)
+		return fast_msr(vcpu);
 	if (kind == RL_EXIT_CPUID) {
 		if (need_length(vcpu, true))
 			return false;

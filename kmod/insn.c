@@ -425,6 +425,9 @@ static enum rl_emul_result fast_store(struct rl_vcpu *vcpu, struct rl_insn *in)
 		in->nr_writes = 1;
 	}
 	rl_rip_write(vcpu, e->next_rip);
+	/* EPT violations set it: SDM Vol 3C, "Saving RIP, RSP, RFLAGS, and SSP". */
+	if (e->rflags & X86_EFLAGS_RF)
+		rl_rflags_write(vcpu, e->rflags & ~X86_EFLAGS_RF);
 	return RL_EMUL_OK;
 }
 
@@ -460,16 +463,16 @@ bool rl_emulate_fast(struct rl_vcpu *vcpu)
 	hva_t hva;
 	int idx;
 
-	/* A single step ends behind the instruction, and RF with it: for the slow path. */
-	rl_need_regs(vcpu, DECODE_REGS);
-	if (exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu) ||
-	    vcpu->rflags & (X86_EFLAGS_TF | X86_EFLAGS_RF))
+	if (exit->fault.access & (RL_ACC_WALK | RL_ACC_FETCH) || rl_event_pending(vcpu))
 		return false;
 	e = &in->e;
 	idx = srcu_read_lock(&vcpu->vm->srcu);
 	if (rl_gfn_to_slot(vcpu->vm, exit->fault.gpa >> PAGE_SHIFT))
 		goto out;
 	load_decode_context(vcpu, e);
+	/* A single step ends behind the instruction, which is for the slow path. */
+	if (e->rflags & X86_EFLAGS_TF)
+		goto out;
 	linear = e->rip;
 	if (e->mode != RL_MODE_LONG64)
 		linear = (u32)(rl_op(seg_base)(vcpu, RL_SEG_CS) + e->rip);

@@ -495,6 +495,13 @@ static int complete_user_exit(struct rl_vcpu *vcpu)
 	return r;
 }
 
+/* The guest may not go on for long, unless user space will not notice; what it asked for does. */
+static noinline void leave_vdev(struct rl_vcpu *vcpu, int r)
+{
+	if (r != -ERESTARTNOINTR)
+		rl_vdev_leave(vcpu);
+}
+
 static int vcpu_run(struct rl_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -545,12 +552,9 @@ static int vcpu_run(struct rl_vcpu *vcpu)
 out:
 	if (unlikely(run->kvm_valid_regs))
 		store_regs(vcpu, READ_ONCE(run->kvm_valid_regs));
-	/* The guest may not go on for long; what it asked for does. */
 	if (unlikely((unsigned long)READ_ONCE(vcpu->doorbell) |
-		     (unsigned long)READ_ONCE(vcpu->lingering))) {
-		if (r != -ERESTARTNOINTR)
-			rl_vdev_leave(vcpu);
-	}
+		     (unsigned long)READ_ONCE(vcpu->lingering)))
+		leave_vdev(vcpu, r);
 	publish_run(vcpu);
 	swap_sigmask(vcpu, false);
 	/*
@@ -664,8 +668,12 @@ static long vcpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 
 	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->dead))
 		return -EIO;
-	if (cmd == KVM_RUN ? arg : _IOC_TYPE(cmd) != KVMIO)
+	if (likely(cmd == KVM_RUN)) {
+		if (arg)
+			return -EINVAL;
+	} else if (_IOC_TYPE(cmd) != KVMIO) {
 		return -EINVAL;
+	}
 	if (mutex_lock_killable(&vcpu->mutex))
 		return -EINTR;
 	vcpu_load(vcpu);

@@ -13,6 +13,7 @@
 #include <linux/preempt.h>
 #include <linux/rcuwait.h>
 #include <linux/sched.h>
+#include <asm/apicdef.h>
 
 #include "exit.h"
 #include "mm/mm.h"
@@ -172,7 +173,8 @@ struct rl_vcpu {
 	struct rl_pvclock pv;
 
 	u64 apic_base;			/* IA32_APIC_BASE; irq/lapic.c */
-	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/lapic.h */
+	struct rl_lapic *lapic;		/* NULL without in-kernel irqchip; irq/irq_priv.h */
+	void *apic_page;		/* its registers, likewise */
 	bool user_pic;			/* [c] the 8259 is in user space, or all of the irqchip */
 	u8 eoi_vector;
 	bool pv_enforced;		/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
@@ -277,6 +279,11 @@ static inline u64 rl_cr4_read(struct rl_vcpu *vcpu)
 {
 	rl_need_reg(vcpu, RL_REG_CR4);
 	return vcpu->cr4;
+}
+
+static inline u64 rl_get_cr8(const struct rl_vcpu *vcpu)
+{
+	return vcpu->apic_page ? *(u32 *)(vcpu->apic_page + APIC_TASKPRI) >> 4 & 0xf : vcpu->cr8;
 }
 
 static inline u64 rl_edx_eax(struct rl_vcpu *vcpu)

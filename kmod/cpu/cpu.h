@@ -65,7 +65,6 @@ int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_
 int rl_set_cr(struct rl_vcpu *vcpu, unsigned int nr, u64 val);
 u64 rl_get_cr(struct rl_vcpu *vcpu, unsigned int nr);
 int rl_set_cr8(struct rl_vcpu *vcpu, u64 cr8);
-u64 rl_get_cr8(struct rl_vcpu *vcpu);
 int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host);
 int rl_set_xcr0(struct rl_vcpu *vcpu, u64 xcr0);	/* XSETBV with index 0 */
 bool rl_is_64bit_code(struct rl_vcpu *vcpu);	/* LMA and CS.L */

@@ -109,11 +109,6 @@ void *rl_lapic_posted(struct rl_vcpu *vcpu)
 	return &vcpu->lapic->posted;
 }
 
-void *rl_lapic_regs(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic ? vcpu->lapic->regs : NULL;
-}
-
 /* Which EOIs have to exit: those that an I/O APIC, here or in user space, wants. */
 void rl_eoi_vectors(struct rl_vm *vm, unsigned long *vectors)
 {

@@ -141,8 +141,7 @@ void rl_lapic_timer_sleep(struct rl_vcpu *vcpu);
 void rl_lapic_tsc_changed(struct rl_vcpu *vcpu);
 /* Recompute PPR and tell the backend (ops->update_apic). */
 void rl_lapic_sync(struct rl_vcpu *vcpu);
-/* For APICv: register page (4 KiB, kernel address), what needs no exit, and the two traps. */
-void *rl_lapic_regs(struct rl_vcpu *vcpu);
+/* For APICv: what needs no exit, and the two traps. */
 void *rl_lapic_posted(struct rl_vcpu *vcpu);
 bool rl_lapic_msr_passes(u32 index, bool write);
 void rl_eoi_vectors(struct rl_vm *vm, unsigned long *vectors);	/* 256 bits */

@@ -163,12 +163,6 @@ bool rl_lapic_set_tpr(struct rl_lapic *apic, u32 tpr)
 	return true;
 }
 
-/* Also without an APIC in the kernel, when it is a register like others. */
-u64 rl_get_cr8(struct rl_vcpu *vcpu)
-{
-	return vcpu->lapic ? lapic_get(vcpu->lapic, APIC_TASKPRI) >> 4 & 0xf : vcpu->cr8;
-}
-
 void rl_lapic_set_cr8(struct rl_vcpu *vcpu, u64 cr8)
 {
 	if (!vcpu->lapic) {
@@ -696,6 +690,7 @@ int rl_lapic_create(struct rl_vcpu *vcpu)
 	apic->isr_top = -1;
 	rl_lapic_timer_init(apic);
 	vcpu->lapic = apic;
+	vcpu->apic_page = apic->regs;
 	return 0;
 }
 
@@ -709,6 +704,7 @@ void rl_lapic_destroy(struct rl_vcpu *vcpu)
 	if (apic->lvt0_nmi)
 		atomic_dec(&vcpu->vm->irq.nmi_lvt0);
 	vcpu->lapic = NULL;
+	vcpu->apic_page = NULL;
 	free_page((unsigned long)apic->regs);
 	kfree(apic);
 }

@@ -476,7 +476,7 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	/* CR8 is the TPR of the local APIC: in its page here, or in user space. */
 	v->own_tpr = vcpu->lapic;
 	if (v->own_tpr) {
-		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(rl_lapic_regs(vcpu)));
+		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->apic_page));
 		exec2 |= virtual_apic(v);
 	} else {
 		exec = (exec & ~CPU_BASED_TPR_SHADOW) |
