@@ -2,6 +2,7 @@
 /* The block data plane with a guest that notifies and is interrupted; load, and sudden ends. */
 #define _GNU_SOURCE
 #include <linux/virtio_blk.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "lib/vdev.h"
@@ -500,6 +501,120 @@ TEST_F(vblk, killed)
 	}
 	if (before >= 0)
 		EXPECT_EQ(before, refs());
+}
+
+/* Pages that are pinned for transfers now, by anybody. */
+static long pinned(void)
+{
+	long val, sum = 0;
+	char line[80];
+	FILE *f;
+
+	system("echo 1 > /proc/sys/vm/stat_refresh");
+	f = fopen("/proc/vmstat", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "nr_foll_pin_acquired %ld", &val) == 1)
+			sum += val;
+		if (sscanf(line, "nr_foll_pin_released %ld", &val) == 1)
+			sum -= val;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/* What this process has had written to disks, in bytes; -1: the kernel does not count. */
+static long charged(void)
+{
+	FILE *f = fopen("/proc/self/io", "r");
+	char line[80];
+	long val = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "write_bytes: %ld", &val) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return val;
+}
+
+/*
+ * Transfers of the guest's pages themselves: buffers that begin and end anywhere, more of them
+ * than a bio holds, alignments that the disk does not take, the page cache's newer data, and
+ * memory that is not there. The owner is charged for them, and no page stays pinned.
+ */
+TEST(direct)
+{
+	static const struct {
+		u32 offset, len, n;
+		bool deferred;
+	} cases[] = {
+		{ 0, 4096, 1 }, { 512, 512, 3 }, { 3584, 1024, 5 }, { 1024, 61440, 16 },
+		{ 0, 1 << 16, 16 }, { 0, 1536, 2 }, { 256, 512, 1, true }, { 0, 256, 2 },
+	};
+	int disk = null_disk(""), cached = open("/dev/nullb0", O_RDWR | O_CLOEXEC);
+	u8 *data, *copy = malloc(1 << 20);
+	long before = pinned(), bytes;
+	struct vm *vm;
+	struct vdev d;
+
+	if (!vdev_supported())
+		SKIP(return, "no data planes in this kernel");
+	if (disk < 0)
+		SKIP(return, "no null_blk");
+	vm = vdev_vm();
+	vdev_init(&d, vm, vdev_blk(vm, disk, 0, 1), 1, 64, F(VIRTIO_BLK_F_FLUSH));
+	close(disk);
+	vdev_start(&d);
+	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+		u32 size = cases[i].len * cases[i].n;
+		u64 gpa = VDEV_DATA + cases[i].offset, deferred = vdev_stats(&d, 0).deferred;
+		off_t at = (8 + i * 4096) * 512;
+
+		data = vm_hva(vm, gpa);
+		for (u32 k = 0; k < size; k++)
+			data[k] = rand();
+		memcpy(copy, data, size);
+		bytes = charged();
+		EXPECT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_OUT, at / 512, gpa, cases[i].len,
+					 cases[i].n));
+		if (bytes >= 0)
+			EXPECT_LE(bytes + size, charged()) TH_LOG("case %u", i);
+		memset(data - 1, 0xaa, size + 2);
+		EXPECT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_IN, at / 512, gpa, cases[i].len,
+					 cases[i].n));
+		EXPECT_EQ(0, memcmp(data, copy, size)) TH_LOG("case %u", i);
+		EXPECT_EQ(0xaa, data[-1]);
+		EXPECT_EQ(0xaa, data[size]);
+		EXPECT_EQ(cases[i].deferred ? deferred + 2 : deferred,
+			  vdev_stats(&d, 0).deferred) TH_LOG("case %u", i);
+
+		/* What others have in the page cache is what the guest reads, and the reverse. */
+		ASSERT_EQ(size, pread(cached, copy, size, at));
+		EXPECT_EQ(0, memcmp(data, copy, size)) TH_LOG("case %u", i);
+		copy[0] ^= 1;
+		ASSERT_EQ(size, pwrite(cached, copy, size, at));
+		EXPECT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_IN, at / 512, gpa, cases[i].len,
+					 cases[i].n));
+		EXPECT_EQ(0, memcmp(data, copy, size)) TH_LOG("case %u", i);
+		data[size - 1] ^= 1;
+		EXPECT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_OUT, at / 512, gpa, cases[i].len,
+					 cases[i].n));
+		ASSERT_EQ(size, pread(cached, copy, size, at));
+		EXPECT_EQ(0, memcmp(data, copy, size)) TH_LOG("case %u", i);
+	}
+	EXPECT_EQ(0, vdev_stats(&d, 0).errors);
+	/* The second half is in no slot; the third page is not the owner's to read. */
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, vdev_blk_io(&d, VIRTIO_BLK_T_IN, 0, VDEV_RAM - 4096, 8192, 1));
+	ASSERT_EQ(0, mprotect(vm_hva(vm, VDEV_DATA + 8192), 4096, PROT_NONE));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, vdev_blk_io(&d, VIRTIO_BLK_T_IN, 0, VDEV_DATA, 16384, 1));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, vdev_blk_io(&d, VIRTIO_BLK_T_OUT, 0, VDEV_DATA, 4096, 4));
+	EXPECT_EQ(RINGLET_STATE_RUNNING, vdev_status(&d).state);
+	vdev_free(&d);
+	vm_free(vm);
+	close(cached);
+	free(copy);
+	EXPECT_EQ(before, pinned());
 }
 
 TEST_HARNESS_MAIN

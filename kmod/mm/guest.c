@@ -225,6 +225,8 @@ void rl_guest_dirty(struct rl_vm *vm, gpa_t gpa, u64 len)
 	gfn_t gfn = gpa >> PAGE_SHIFT, last = (gpa + len - 1) >> PAGE_SHIFT;
 	struct rl_memslot *slot = NULL;
 
+	if (!srcu_dereference(vm->slots, &vm->srcu)->log)
+		return;
 	for (; gfn <= last; gfn++) {
 		if (!slot || gfn - slot->base_gfn >= slot->npages)
 			slot = rl_gfn_to_slot(vm, gfn);

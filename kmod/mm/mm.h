@@ -33,6 +33,7 @@ struct rl_memslot {
 struct rl_memslots {
 	u64 gen;			/* counts the arrays of a VM, from 1 on */
 	int nr;
+	bool log;			/* some of them have a dirty log */
 	int hint;			/* index of the last hit, racy and harmless */
 	int gap;			/* of the first slot behind the last miss, likewise */
 	struct rl_memslot *slot[];

@@ -121,12 +121,9 @@ u64 rl_slots_pages(struct rl_vm *vm)
 
 bool rl_slots_log(struct rl_vm *vm)
 {
-	int idx = srcu_read_lock(&vm->srcu), i;
-	struct rl_memslots *slots = srcu_dereference(vm->slots, &vm->srcu);
-	bool log = false;
+	int idx = srcu_read_lock(&vm->srcu);
+	bool log = srcu_dereference(vm->slots, &vm->srcu)->log;
 
-	for (i = 0; i < slots->nr && !log; i++)
-		log = slots->slot[i]->flags & KVM_MEM_LOG_DIRTY_PAGES;
 	srcu_read_unlock(&vm->srcu, idx);
 	return log;
 }
@@ -227,14 +224,17 @@ static struct rl_memslots *slots_with(struct rl_vm *vm, struct rl_memslot *old,
 	if (!slots)
 		return ERR_PTR(-ENOMEM);
 	slot = slots->slot;
+	slots->log = new && new->flags & KVM_MEM_LOG_DIRTY_PAGES;
 	at = new ? slots_upper(cur, new->base_gfn) : -1;
 	for (i = 0; i <= cur->nr; i++) {
 		if (i == at) {
 			at = n;
 			slot[n++] = new;
 		}
-		if (i < cur->nr && cur->slot[i] != old)
-			slot[n++] = cur->slot[i];
+		if (i == cur->nr || cur->slot[i] == old)
+			continue;
+		slot[n++] = cur->slot[i];
+		slots->log |= cur->slot[i]->flags & KVM_MEM_LOG_DIRTY_PAGES;
 	}
 	slots->nr = n;
 	if (new && ((at && slot_end(slot[at - 1]) > new->base_gfn) ||

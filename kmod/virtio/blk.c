@@ -8,9 +8,11 @@
  *          from any context.
  *
  * A request is tried at once, in the context that found it, in a way that does
- * not sleep for the transfer: from the page cache, or by direct I/O, which goes
- * on alone. What would block is put on a list for a lent thread. Results are
- * given back under the queue's lock, at once or by whoever serves it next.
+ * not sleep for the transfer: from the page cache, by direct I/O, which goes on
+ * alone, or, on a block device that is open for that, as a bio made of the
+ * guest's pages. What would block is put on a list for lent threads, one request
+ * for each at a time. Results are given back under the queue's lock, at once or by
+ * whoever serves it next.
  *
  * Spec: VIRTIO 1.2, "Block Device".
  */
@@ -19,7 +21,10 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/llist.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/task_io_accounting_ops.h>
 #include <linux/uaccess.h>
 #include <linux/virtio_blk.h>
 
@@ -28,7 +33,8 @@
 
 struct blk {
 	struct file *file;
-	bool rdonly, bdev;
+	struct block_device *bdev;	/* NULL: a regular file */
+	bool rdonly, direct;		/* bios for @bdev */
 	u8 id[VIRTIO_BLK_ID_BYTES];
 };
 
@@ -36,28 +42,38 @@ struct blk {
 struct blk_queue {
 	struct llist_head done;		/* any context */
 	struct list_head deferred;	/* [q] */
-	struct blk_req *spare;		/* [q] the last one of usual size */
+	struct list_head spare[3];	/* [q] by room[], nr_spare of each */
+	u16 nr_spare[3];
 	bool busy;			/* somebody will look at @done */
 };
 
+/* Requests come in sizes, and some of each are kept: a new one costs as much as half its bio. */
+static const struct {
+	u16 room, keep;
+} sizes[] = { { 4, 64 }, { 32, 32 }, { BIO_MAX_VECS, 4 }, { RL_RING_MAX_SEGS, 0 } };
+
 struct blk_req {
-	struct kiocb iocb;
+	union {
+		struct kiocb iocb;
+		struct bio bio;		/* of pinned pages */
+	};
 	struct rl_vq *vq;
 	struct rl_chain chain;
 	u32 type;
-	u32 status_len;			/* 0: the guest left no room for it */
 	u64 sector, status_gpa;
 	long result;			/* bytes, or -errno */
 	u32 len;			/* of the data */
-	u16 nr_segs, room;
+	u16 nr_segs;
+	u8 size;			/* index of sizes[] */
+	bool pages_fit;			/* into the vectors behind the segments */
+	bool is_bio;			/* @bio is valid, not @iocb */
 	union {
 		struct llist_node done;
-		struct list_head link;	/* deferred */
+		struct list_head link;	/* deferred, spare */
 	};
-	struct rl_buf segs[];		/* of the data */
+	struct rl_buf segs[];		/* of the data; behind them as many struct bio_vec */
 };
 
-#define USUAL_SEGS	8
 #define BURST		128
 
 static struct blk_queue *blk_queue(struct rl_vq *vq)
@@ -67,20 +83,26 @@ static struct blk_queue *blk_queue(struct rl_vq *vq)
 
 /* Requests */
 
-static struct blk_req *req_alloc(struct rl_vq *vq, unsigned int nr_segs)
+/* @room: for so many buffers and pages. */
+static struct blk_req *req_alloc(struct rl_vq *vq, unsigned int room)
 {
 	struct blk_queue *bq = blk_queue(vq);
-	struct blk_req *req = bq->spare;
+	struct blk_req *req;
+	unsigned int n = 0;
 
-	if (nr_segs <= USUAL_SEGS && req) {
-		bq->spare = NULL;
+	while (sizes[n].room < room)
+		n++;
+	if (sizes[n].keep && bq->nr_spare[n]) {
+		bq->nr_spare[n]--;
+		req = list_first_entry(&bq->spare[n], struct blk_req, link);
+		list_del(&req->link);
 		return req;
 	}
-	nr_segs = max_t(unsigned int, nr_segs, USUAL_SEGS);
-	req = kvmalloc(struct_size(req, segs, nr_segs), GFP_KERNEL_ACCOUNT);
+	req = kvmalloc(struct_size(req, segs, sizes[n].room) +
+		       sizes[n].room * sizeof(struct bio_vec), GFP_KERNEL_ACCOUNT);
 	if (req) {
 		req->vq = vq;
-		req->room = nr_segs;
+		req->size = n;
 	}
 	return req;
 }
@@ -89,10 +111,12 @@ static void req_free(struct blk_req *req)
 {
 	struct blk_queue *bq = blk_queue(req->vq);
 
-	if (req->room == USUAL_SEGS && !bq->spare)
-		bq->spare = req;
-	else
+	if (!sizes[req->size].keep || bq->nr_spare[req->size] == sizes[req->size].keep) {
 		kvfree(req);
+		return;
+	}
+	list_add(&req->link, &bq->spare[req->size]);
+	bq->nr_spare[req->size]++;
 }
 
 static u8 req_status(const struct blk_req *req)
@@ -136,21 +160,31 @@ static int get_header(struct rl_vq *vq, int nr_out, struct virtio_blk_outhdr *hd
 	return 0;
 }
 
+static void bio_unpin(struct bio *bio)
+{
+	bool dirty = bio_op(bio) == REQ_OP_READ;
+	struct bio_vec *vec;
+
+	for (vec = bio->bi_io_vec; vec < bio->bi_io_vec + bio->bi_vcnt; vec++)
+		unpin_user_page_range_dirty_lock(vec->bv_page,
+						 PFN_UP(vec->bv_offset + vec->bv_len), dirty);
+	bio_uninit(bio);
+}
+
 /* Tell the guest. @vq->lock held. 0 or the ring's error. */
 static int req_end(struct blk_req *req, bool dead)
 {
 	struct rl_vq *vq = req->vq;
 	struct rl_vm *vm = vq->dev->vm;
 	u8 status = req_status(req);
-	u32 written = 0, left, i;
+	u32 written = 0;
 	int r = 0;
 
+	if (req->is_bio)
+		bio_unpin(&req->bio);
 	if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID) {
 		written = req->result > 0 ? req->result : 0;
-		for (i = 0, left = written; left && i < req->nr_segs; i++) {
-			rl_guest_dirty(vm, req->segs[i].gpa, min(left, req->segs[i].len));
-			left -= min(left, req->segs[i].len);
-		}
+		rl_bufs_dirty(vm, req->segs, written);
 		vq->stat.bytes_read += written;
 	} else if (req->type == VIRTIO_BLK_T_OUT && req->result > 0) {
 		vq->stat.bytes_written += req->result;
@@ -173,11 +207,6 @@ static void req_done(struct blk_req *req, long result)
 	struct rl_vq *vq = req->vq;
 
 	req->result = result;
-	if (req->type == VIRTIO_BLK_T_OUT && S_ISREG(file_inode(req->iocb.ki_filp)->i_mode)) {
-		/* For lockdep: begun by the submitter. */
-		__sb_writers_acquired(file_inode(req->iocb.ki_filp)->i_sb, SB_FREEZE_WRITE);
-		file_end_write(req->iocb.ki_filp);
-	}
 	llist_add(&req->done, &bq->done);
 	/* Pairs with blk_serve(): either it sees the request, or @busy is seen to be over. */
 	smp_mb();
@@ -187,7 +216,100 @@ static void req_done(struct blk_req *req, long result)
 
 static void req_complete(struct kiocb *iocb, long result)
 {
-	req_done(container_of(iocb, struct blk_req, iocb), result);
+	struct blk_req *req = container_of(iocb, struct blk_req, iocb);
+
+	if (req->type == VIRTIO_BLK_T_OUT && S_ISREG(file_inode(iocb->ki_filp)->i_mode)) {
+		/* For lockdep: begun by the submitter. */
+		__sb_writers_acquired(file_inode(iocb->ki_filp)->i_sb, SB_FREEZE_WRITE);
+		file_end_write(iocb->ki_filp);
+	}
+	req_done(req, result);
+}
+
+static void req_bio_end(struct bio *bio)
+{
+	struct blk_req *req = container_of(bio, struct blk_req, bio);
+
+	req_done(req, bio->bi_status ? blk_status_to_errno(bio->bi_status) : req->len);
+}
+
+/* One buffer's pages; those that lie in a row share a vector. 0, -EFAULT, -ENOMEM. */
+static int bio_pin(struct bio *bio, unsigned long hva, u32 len, bool write)
+{
+	struct bio_vec *vec = NULL;
+	struct page *pages[16];
+	u32 part;
+	int n, i;
+
+	while (len) {
+		n = min_t(int, PFN_UP(offset_in_page(hva) + (u64)len), ARRAY_SIZE(pages));
+		n = pin_user_pages_fast(hva & PAGE_MASK, n, write ? FOLL_WRITE : 0, pages);
+		if (n <= 0)
+			return n ?: -EFAULT;
+		for (i = 0; i < n; i++, hva += part, len -= part) {
+			part = min_t(u32, len, PAGE_SIZE - offset_in_page(hva));
+			/* A vector that goes on ends with its page. */
+			if (vec && page_to_pfn(pages[i]) - page_to_pfn(vec->bv_page) ==
+				   PHYS_PFN(vec->bv_offset + vec->bv_len)) {
+				vec->bv_len += part;
+				bio->bi_iter.bi_size += part;
+			} else {
+				vec = &bio->bi_io_vec[bio->bi_vcnt];
+				__bio_add_page(bio, pages[i], part, offset_in_page(hva));
+			}
+		}
+	}
+	return 0;
+}
+
+/*
+ * A bio for the device itself, of pages that are pinned until the guest is told. What
+ * is to be coherent with the page cache, or does not fit the device's or a bio's
+ * limits, is for req_transfer(): -EAGAIN.
+ */
+static long req_submit(struct blk_req *req)
+{
+	struct rl_vdev *dev = req->vq->dev;
+	struct blk *blk = dev->priv;
+	struct address_space *cache = blk->file->f_mapping;
+	unsigned int mask = bdev_logical_block_size(blk->bdev) - 1, align;
+	loff_t pos = req->sector << SECTOR_SHIFT;
+	bool write = req->type == VIRTIO_BLK_T_OUT;
+	const struct rl_memslot *slot;
+	void __user *user;
+	long r = -EAGAIN;
+	u16 i;
+
+	align = mask | bdev_dma_alignment(blk->bdev);
+	if (!req->pages_fit || (pos | req->len) & mask ||
+	    (write && (bdev_read_only(blk->bdev) || IS_SWAPFILE(cache->host))) ||
+	    (cache->nrpages && filemap_range_has_page(cache, pos, pos + req->len - 1)))
+		return r;
+	bio_init(&req->bio, blk->bdev, (struct bio_vec *)(req->segs + sizes[req->size].room),
+		 sizes[req->size].room, write ? REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ);
+	/* A guest that cannot flush expects what was written to be safe. */
+	if (write && !(dev->features & BIT_ULL(VIRTIO_BLK_F_FLUSH)))
+		req->bio.bi_opf |= REQ_FUA;
+	req->bio.bi_iter.bi_sector = req->sector;
+	req->bio.bi_end_io = req_bio_end;
+	for (i = 0; i < req->nr_segs; i++) {
+		user = rl_guest_map(dev->vm, req->segs[i].gpa, req->segs[i].len, !write, &slot);
+		if (!user || ((unsigned long)user | req->segs[i].len) & align)
+			goto err_unpin;
+		r = bio_pin(&req->bio, (unsigned long)user, req->segs[i].len, !write);
+		if (r)
+			goto err_unpin;
+		r = -EAGAIN;
+	}
+	req->is_bio = true;
+	if (write)
+		task_io_account_write(req->len);
+	submit_bio(&req->bio);
+	return -EIOCBQUEUED;
+
+err_unpin:
+	bio_unpin(&req->bio);
+	return r;
 }
 
 /* Read or write; -EIOCBQUEUED: it goes on alone, and @req may be gone. */
@@ -251,8 +373,7 @@ static long blk_zero(struct blk_req *req)
 		if (!nr)
 			continue;
 		if (req->type == VIRTIO_BLK_T_DISCARD && blk->bdev) {
-			r = blkdev_issue_discard(I_BDEV(blk->file->f_mapping->host), sector, nr,
-						 GFP_KERNEL);
+			r = blkdev_issue_discard(blk->bdev, sector, nr, GFP_KERNEL);
 		} else {
 			int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 			int zero = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
@@ -378,8 +499,7 @@ static int req_check(struct blk_req *req, u32 in_len, u32 out_len)
 static int req_start(struct blk_req *req)
 {
 	struct blk *blk = req->vq->dev->priv;
-	bool direct_bdev = blk->bdev && blk->file->f_flags & O_DIRECT;
-	long r;
+	long r = -EAGAIN;
 
 	switch (req->type) {
 	case VIRTIO_BLK_T_GET_ID:
@@ -398,15 +518,18 @@ static int req_start(struct blk_req *req)
 	 * but for a full queue: that is back-pressure where it belongs. To ask
 	 * it not to wait is not understood by all of them.
 	 */
-	if (!direct_bdev && !(blk->file->f_mode & FMODE_NOWAIT))
+	if (blk->direct)
+		r = req_submit(req);
+	else if (!(blk->file->f_mode & FMODE_NOWAIT))
 		return req_defer(req);
-	r = req_transfer(req, req->vq->iov, direct_bdev ? 0 : IOCB_NOWAIT, 0);
+	if (r == -EAGAIN)
+		r = req_transfer(req, req->vq->iov, blk->direct ? 0 : IOCB_NOWAIT, 0);
 	if (r == -EIOCBQUEUED)
 		return 0;
 	if (r == -EFAULT)
 		/* No slot, or no memory of the owner's: not for a second try. */
 		return req_fail(req, r);
-	if (r < 0 || (!direct_bdev && r != req->len))
+	if (r < 0 || (!blk->direct && r != req->len))
 		return req_defer(req);
 	return req_fail(req, r);
 }
@@ -415,9 +538,10 @@ static int req_start(struct blk_req *req)
 static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
 {
 	struct rl_buf *segs = vq->segs, *last = segs + c->nr_out + c->nr_in - 1;
+	struct blk *blk = vq->dev->priv;
 	struct virtio_blk_outhdr hdr;
 	struct blk_req *req;
-	u32 skip = sizeof(hdr), n;
+	u32 skip = sizeof(hdr), n, pages = 0;
 	int r, i, first = 0;
 
 	/* The device has nowhere to put its answer: the driver is out of its mind. */
@@ -426,7 +550,10 @@ static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
 	r = get_header(vq, c->nr_out, &hdr);
 	if (r)
 		return r;
-	req = req_alloc(vq, c->nr_out + c->nr_in);
+	for (i = 0; blk->direct && i < c->nr_out + c->nr_in; i++)
+		pages += PFN_UP(offset_in_page(segs[i].gpa) + (u64)segs[i].len);
+	pages = pages <= BIO_MAX_VECS ? pages : 0;
+	req = req_alloc(vq, pages ?: c->nr_out + c->nr_in);
 	if (!req)
 		return -ENOMEM;
 	vq->flying++;
@@ -442,6 +569,8 @@ static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
 		skip = 0;
 	}
 	req->nr_segs = 0;
+	req->pages_fit = pages;
+	req->is_bio = false;
 	for (i = first; i < (first ? c->nr_out + c->nr_in : c->nr_out); i++) {
 		n = min(skip, segs[i].len);
 		skip -= n;
@@ -458,7 +587,7 @@ static int blk_request(struct rl_vq *vq, const struct rl_chain *c)
 static bool req_would_block(const struct blk_req *req)
 {
 	return (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_OUT) &&
-	       req->iocb.ki_flags & IOCB_NOWAIT &&
+	       !req->is_bio && req->iocb.ki_flags & IOCB_NOWAIT &&
 	       (req->result == -EAGAIN || req->result == -EOPNOTSUPP);
 }
 
@@ -522,12 +651,16 @@ static int blk_serve(struct rl_vq *vq)
 static void blk_destroy(struct rl_vdev *dev)
 {
 	struct blk *blk = dev->priv;
-	unsigned int n;
+	struct blk_req *req, *next;
+	struct blk_queue *bq;
+	unsigned int n, i;
 
 	for (n = 0; n < dev->nr_queues; n++) {
-		if (dev->vq[n].priv)
-			kvfree(blk_queue(&dev->vq[n])->spare);
-		kfree(dev->vq[n].priv);
+		bq = blk_queue(&dev->vq[n]);
+		for (i = 0; bq && i < ARRAY_SIZE(bq->spare); i++)
+			list_for_each_entry_safe(req, next, &bq->spare[i], link)
+				kvfree(req);
+		kfree(bq);
 	}
 	fput(blk->file);
 	kfree(blk);
@@ -542,7 +675,9 @@ static int blk_open(struct blk *blk, int fd)
 	if (!blk->file)
 		return -EBADF;
 	mode = file_inode(blk->file)->i_mode;
-	blk->bdev = S_ISBLK(mode);
+	if (S_ISBLK(mode))
+		blk->bdev = I_BDEV(blk->file->f_mapping->host);
+	blk->direct = blk->bdev && blk->file->f_flags & O_DIRECT;
 	if ((blk->file->f_mode & need) != need)
 		return -EBADF;
 	/* O_APPEND: every write would go to the end. */
@@ -556,7 +691,7 @@ static int blk_create(struct rl_vdev *dev, const struct ringlet_create_device *a
 {
 	struct blk_queue *bq;
 	struct blk *blk;
-	unsigned int n;
+	unsigned int n, i;
 	int r;
 
 	if (args->flags & ~RINGLET_BLK_RDONLY || args->nr_backends != 1 ||
@@ -585,6 +720,8 @@ static int blk_create(struct rl_vdev *dev, const struct ringlet_create_device *a
 		}
 		init_llist_head(&bq->done);
 		INIT_LIST_HEAD(&bq->deferred);
+		for (i = 0; i < ARRAY_SIZE(bq->spare); i++)
+			INIT_LIST_HEAD(&bq->spare[i]);
 		dev->vq[n].priv = bq;
 	}
 	return 0;
