@@ -184,7 +184,7 @@ static int req_end(struct blk_req *req, bool dead)
 		bio_unpin(&req->bio);
 	if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID) {
 		written = req->result > 0 ? req->result : 0;
-		rl_bufs_dirty(vm, req->segs, written);
+		rl_bufs_dirty(vm, req->segs, req->nr_segs, written);
 		vq->stat.bytes_read += written;
 	} else if (req->type == VIRTIO_BLK_T_OUT && req->result > 0) {
 		vq->stat.bytes_written += req->result;

@@ -177,7 +177,7 @@ static int give_packet(struct rl_vq *vq, unsigned int nr_chains, u32 len)
 	count = (__force __virtio16)cpu_to_le16(n);
 	r = rl_bufs_write(vm, b, used, offsetof(struct virtio_net_hdr_mrg_rxbuf, num_buffers),
 			  &count, sizeof(count));
-	rl_bufs_dirty(vm, b, len);
+	rl_bufs_dirty(vm, b, used, len);
 	for (i = 0, left = len; i < n && !r; i++, left -= part) {
 		part = min(left, nq->chains[i].in_len);
 		r = rl_ring_put(&vq->ring, &nq->chains[i], part);

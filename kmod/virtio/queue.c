@@ -111,9 +111,9 @@ int rl_bufs_iov(struct rl_vm *vm, const struct rl_buf *b, int nr, bool write, st
 	return nr_iov;
 }
 
-void rl_bufs_dirty(struct rl_vm *vm, const struct rl_buf *b, u32 len)
+void rl_bufs_dirty(struct rl_vm *vm, const struct rl_buf *b, int nr, u32 len)
 {
-	for (u32 part; len; len -= part, b++) {
+	for (u32 part; nr-- > 0 && len; len -= part, b++) {
 		part = min(len, b->len);
 		rl_guest_dirty(vm, b->gpa, part);
 	}

@@ -138,8 +138,8 @@ int rl_bufs_write(struct rl_vm *vm, const struct rl_buf *b, int nr, u64 off, con
 		  u32 len);
 /* The buffers as the owner's addresses: the number of pieces, or an error as rl_guest_iov()'s. */
 int rl_bufs_iov(struct rl_vm *vm, const struct rl_buf *b, int nr, bool write, struct iovec *iov);
-/* The first @len bytes have been written, no more than there are: into the dirty log. */
-void rl_bufs_dirty(struct rl_vm *vm, const struct rl_buf *b, u32 len);
+/* The first @len bytes have been written: into the dirty log. */
+void rl_bufs_dirty(struct rl_vm *vm, const struct rl_buf *b, int nr, u32 len);
 
 extern const struct rl_vdev_ops rl_blk_ops, rl_net_ops;
 
