@@ -160,6 +160,18 @@ static int get_header(struct rl_vq *vq, int nr_out, struct virtio_blk_outhdr *hd
 	return 0;
 }
 
+/* What the host read into its page cache meanwhile is not what was written. May sleep. */
+static void drop_cached(const struct blk_req *req)
+{
+	const struct blk *blk = req->vq->dev->priv;
+	struct address_space *cache = blk->file->f_mapping;
+	loff_t pos = req->sector << SECTOR_SHIFT;
+
+	if (req->type == VIRTIO_BLK_T_OUT && cache->nrpages)
+		invalidate_inode_pages2_range(cache, pos >> PAGE_SHIFT,
+					      (pos + req->len - 1) >> PAGE_SHIFT);
+}
+
 static void bio_unpin(struct bio *bio)
 {
 	bool dirty = bio_op(bio) == REQ_OP_READ;
@@ -180,8 +192,10 @@ static int req_end(struct blk_req *req, bool dead)
 	u32 written = 0;
 	int r = 0;
 
-	if (req->is_bio)
+	if (req->is_bio) {
 		bio_unpin(&req->bio);
+		drop_cached(req);
+	}
 	if (req->type == VIRTIO_BLK_T_IN || req->type == VIRTIO_BLK_T_GET_ID) {
 		written = req->result > 0 ? req->result : 0;
 		rl_bufs_dirty(vm, req->segs, req->nr_segs, written);
@@ -229,8 +243,11 @@ static void req_complete(struct kiocb *iocb, long result)
 static void req_bio_end(struct bio *bio)
 {
 	struct blk_req *req = container_of(bio, struct blk_req, bio);
+	long result = req->len;
 
-	req_done(req, bio->bi_status ? blk_status_to_errno(bio->bi_status) : req->len);
+	if (bio->bi_status)
+		result = blk_status_to_errno(bio->bi_status);
+	req_done(req, result);
 }
 
 /* One buffer's pages; those that lie in a row share a vector. 0, -EFAULT, -ENOMEM. */
