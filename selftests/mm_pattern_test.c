@@ -256,6 +256,8 @@ TEST_F(mem, limited)
 	ASSERT_TRUE(put(CGROUP "/memory.high", "10M"));
 	WAIT_FOR(number(CGROUP "/memory.current") <= 12 << 20);
 	ASSERT_TRUE(put(CGROUP "/memory.max", "12M"));
+	/* Above it each fault would make its thread sleep, seconds long. */
+	ASSERT_TRUE(put(CGROUP "/memory.high", "max"));
 	for (int i = 0; i < 3; i++) {
 		wait_passes(self->vm, 1);
 		swapped += number(CGROUP "/memory.swap.current");
@@ -263,7 +265,6 @@ TEST_F(mem, limited)
 	}
 	EXPECT_LT(3 << 20, swapped);
 	ASSERT_TRUE(put(CGROUP "/memory.max", "max"));
-	ASSERT_TRUE(put(CGROUP "/memory.high", "max"));
 }
 
 /* All of it, again and again, by the owner's wish. */
