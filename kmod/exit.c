@@ -102,6 +102,20 @@ int rl_pending_exit(struct rl_vcpu *vcpu)
 	return RL_EXIT_USER;
 }
 
+/**
+ * rl_bus_locked() - The exit's instruction locked the bus: tell user space
+ * @vcpu: the vCPU
+ *
+ * By an exit of its own, or by kvm_run's flag if there is another at once.
+ */
+void rl_bus_locked(struct rl_vcpu *vcpu)
+{
+	vcpu->bus_locked = true;
+	if (!rl_request_test(vcpu, RL_REQ_EXIT_USER))
+		vcpu->pending_exit = KVM_EXIT_X86_BUS_LOCK;
+	rl_request(vcpu, RL_REQ_EXIT_USER);
+}
+
 /* Length known, or found in memory. Anything else than 0: see rl_insn_length(). */
 static inline int need_length(struct rl_vcpu *vcpu, bool atomic)
 {
@@ -600,6 +614,18 @@ static int exit_step(struct rl_vcpu *vcpu)
 	return RL_RESUME;
 }
 
+/* Without the guest's state there is no going on, whether user space asked for this or not. */
+static int exit_notify(struct rl_vcpu *vcpu)
+{
+	bool invalid = vcpu->exit.notify.invalid;
+
+	if (!invalid && !(vcpu->vm->notify & KVM_X86_NOTIFY_VMEXIT_USER))
+		return RL_RESUME;
+	vcpu->run->exit_reason = KVM_EXIT_NOTIFY;
+	vcpu->run->notify.flags = invalid ? KVM_NOTIFY_CONTEXT_INVALID : 0;
+	return RL_EXIT_USER;
+}
+
 static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_NONE]		= exit_none,
 	[RL_EXIT_INTR]		= exit_none,
@@ -628,6 +654,8 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_TPR_BELOW]	= exit_none,
 	[RL_EXIT_STEP]		= exit_step,
 	[RL_EXIT_TIMER]		= exit_none,
+	[RL_EXIT_BUS_LOCK]	= exit_none,
+	[RL_EXIT_NOTIFY]	= exit_notify,
 	[RL_EXIT_EMULATE]	= rl_emulate,
 	[RL_EXIT_FAIL_ENTRY]	= exit_fail_entry,
 	[RL_EXIT_UNKNOWN]	= exit_unknown,

@@ -49,6 +49,10 @@
 	X(STEP, "step")							\
 	/* preemption timer stands for the TSC deadline */		\
 	X(TIMER, "timer")						\
+	/* an instruction locked the bus; done with it */		\
+	X(BUS_LOCK, "bus-lock")						\
+	/* no event could get in for a whole notify window */		\
+	X(NOTIFY, "notify")						\
 	/* emulate the instruction at RIP */				\
 	X(EMULATE, "emulate")						\
 	/* the CPU refused the control structure */			\
@@ -113,6 +117,9 @@ struct rl_exit {
 			u32 offset;	/* in the APIC page */
 		} apic;
 		struct {
+			bool invalid;	/* the guest's state is lost */
+		} notify;
+		struct {
 			u64 reason;	/* hardware_entry_failure_reason */
 		} fail;
 	};
@@ -121,6 +128,7 @@ struct rl_exit {
 int rl_handle_exit(struct rl_vcpu *vcpu);
 bool rl_handle_exit_fast(struct rl_vcpu *vcpu);
 int rl_pending_exit(struct rl_vcpu *vcpu);
+void rl_bus_locked(struct rl_vcpu *vcpu);
 int rl_exit_skip(struct rl_vcpu *vcpu);
 
 /* hypercall.c */

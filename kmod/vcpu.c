@@ -441,6 +441,12 @@ static void publish_run(struct rl_vcpu *vcpu)
 
 	run->if_flag = !!(rl_rflags_read(vcpu) & X86_EFLAGS_IF);
 	run->flags = 0;
+	if (unlikely(vcpu->bus_locked)) {
+		vcpu->bus_locked = false;
+		run->flags = KVM_RUN_X86_BUS_LOCK;
+		if (vcpu->pending_exit == KVM_EXIT_X86_BUS_LOCK)
+			rl_request_check(vcpu, RL_REQ_EXIT_USER);
+	}
 	run->cr8 = rl_get_cr8(vcpu);
 	run->apic_base = vcpu->apic_base;
 	run->ready_for_interrupt_injection = !vcpu->user_pic || user_may_inject(vcpu);

@@ -106,6 +106,7 @@ struct rl_vcpu {
 	struct rl_exit exit;		/* the last one */
 	u8 host_vector;			/* the exit acknowledged this interrupt of the host's, or 0 */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
+	bool bus_locked;		/* what ended with an exit, and user space wants to know */
 	bool rip_watched;		/* user space wrote registers since: */
 	gva_t user_rip;			/* linear RIP before it did */
 	u32 pending_exit;		/* KVM_EXIT_* that RL_REQ_EXIT_USER is about */

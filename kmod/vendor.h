@@ -30,6 +30,8 @@ struct rl_vendor_caps {
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
 	u8 hypercall;		/* last byte of the CPU's own hypercall instruction */
 	bool pause_skips;	/* RIP is at the PAUSE that exited, not behind it */
+	bool bus_lock;		/* bus locks can exit: rl_bus_locked() */
+	bool notify;		/* a guest that lets no event in can exit: RL_EXIT_NOTIFY */
 };
 
 /*

@@ -196,6 +196,11 @@ static const u8 plain_caps[] = {
 	KVM_CAP_ASYNC_PF,
 };
 
+#define RL_BUS_LOCK_MODES	(KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT)
+/* Flags below, the window in TSC ticks above. */
+#define RL_NOTIFY_VALID		(KVM_X86_NOTIFY_VMEXIT_ENABLED | KVM_X86_NOTIFY_VMEXIT_USER | \
+				 GENMASK_ULL(63, 32))
+
 /*
  * Those that KVM_CHECK_EXTENSION answers by a number, @says. KVM_ENABLE_CAP sets
  * @field, a u64 of struct rl_vm, of some: to args[0], in which only @valid bits may be.
@@ -224,6 +229,8 @@ static const struct {
 	FLAGS(KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS |
 	      KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK, x2apic_api),
 	SWITCH(KVM_CAP_MAX_VCPU_ID, RL_MAX_VCPU_ID, ~0ull, max_vcpu_id),
+	FLAGS(KVM_CAP_X86_BUS_LOCK_EXIT, RL_BUS_LOCK_MODES, bus_lock_mode),
+	SWITCH(KVM_CAP_X86_NOTIFY_VMEXIT, 1, RL_NOTIFY_VALID, notify),
 	NUMBER(KVM_CAP_DIRTY_LOG_RING, RL_DIRTY_RING_MAX),
 	NUMBER(KVM_CAP_DIRTY_LOG_RING_ACQ_REL, RL_DIRTY_RING_MAX),
 	NUMBER(KVM_CAP_MAX_VCPUS, RL_MAX_VCPUS),
@@ -251,12 +258,6 @@ int rl_check_extension(struct rl_vm *vm, unsigned long ext)
 {
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(plain_caps); i++)
-		if (plain_caps[i] == ext)
-			return 1;
-	for (i = 0; i < ARRAY_SIZE(number_caps); i++)
-		if (number_caps[i].cap == ext)
-			return number_caps[i].says;
 	switch (ext) {
 	case KVM_CAP_STEAL_TIME:
 		return sched_info_on();
@@ -272,9 +273,18 @@ int rl_check_extension(struct rl_vm *vm, unsigned long ext)
 		return rl_caps.guest_debug;
 	case KVM_CAP_SET_GUEST_DEBUG2:
 		return rl_caps.guest_debug ? RL_GUESTDBG_VALID : 0;
-	default:
-		return 0;
+	case KVM_CAP_X86_BUS_LOCK_EXIT:
+		return rl_caps.bus_lock ? RL_BUS_LOCK_MODES : 0;
+	case KVM_CAP_X86_NOTIFY_VMEXIT:
+		return rl_caps.notify;
 	}
+	for (i = 0; i < ARRAY_SIZE(plain_caps); i++)
+		if (plain_caps[i] == ext)
+			return 1;
+	for (i = 0; i < ARRAY_SIZE(number_caps); i++)
+		if (number_caps[i].cap == ext)
+			return number_caps[i].says;
+	return 0;
 }
 
 /* The ioctls that take vm->lock; see LOCKED(). */
@@ -329,6 +339,14 @@ static int vm_enable_cap(struct rl_vm *vm, const struct kvm_enable_cap *cap)
 		if (vm->nr_vcpus || val & ~KVM_X86_DISABLE_VALID_EXITS)
 			return -EINVAL;
 		val = (val & rl_check_extension(vm, cap->cap)) | vm->disabled_exits;
+		break;
+	case KVM_CAP_X86_BUS_LOCK_EXIT:
+		if (val == RL_BUS_LOCK_MODES)
+			return -EINVAL;
+		break;
+	case KVM_CAP_X86_NOTIFY_VMEXIT:
+		if (!rl_caps.notify || vm->nr_vcpus || !(val & KVM_X86_NOTIFY_VMEXIT_ENABLED))
+			return -EINVAL;
 		break;
 	case KVM_CAP_X2APIC_API:
 		val |= vm->x2apic_api;		/* never off again */

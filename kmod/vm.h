@@ -86,6 +86,8 @@ struct rl_vm {
 	u64 triple_fault_event;
 	u64 exit_on_emul_failure;	/* at any privilege */
 	u64 user_hypercalls;		/* BIT(KVM_HC_*) */
+	u64 bus_lock_mode;		/* KVM_BUS_LOCK_DETECTION_* */
+	u64 notify;			/* KVM_X86_NOTIFY_VMEXIT_*, window in the upper half */
 	u64 max_vcpu_id;		/* 0: as announced */
 	u64 halt_poll_ns;		/* -1: sched.c's parameter */
 	u32 id;				/* [c] what netlink and traces call it */

@@ -177,6 +177,67 @@ TEST_F(caps, disable_exits)
 				KVM_X86_DISABLE_VALID_EXITS & ~KVM_X86_DISABLE_EXITS_HLT));
 }
 
+static u32 split_words[33] __aligned(128);
+
+/* A locked access across two cache lines locks the bus. */
+static void guest_locks_bus(u64 id)
+{
+	u32 *p = (u32 *)((char *)split_words + 62);
+
+	asm volatile("lock; incl %0" : "+m" (*p));
+	GUEST_SYNC(1, *p);
+	GUEST_DONE();
+}
+
+/* Modes are judged on any host; the exit needs VMX's bus-lock detection. */
+TEST(bus_lock_exit)
+{
+	struct vm *vm = vm_new(0);
+	u64 modes = KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT;
+	int says = rl_cap(KVM_CAP_X86_BUS_LOCK_EXIT);
+	struct vcpu *v;
+
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, 4));
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, modes));
+	EXPECT_EQ(0, enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, KVM_BUS_LOCK_DETECTION_OFF));
+	EXPECT_EQ(0, enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, KVM_BUS_LOCK_DETECTION_EXIT));
+	vm_add_mem(vm, 0, 0, RAM_SIZE, 0);
+	vm_load_program(vm);
+	v = vcpu_new(vm, 0);
+	vcpu_long(v, guest_locks_bus, 0);
+	if (says) {
+		EXPECT_EQ(modes, says);
+		expect_exit(v, KVM_EXIT_X86_BUS_LOCK);
+		EXPECT_NE(0, v->run->flags & KVM_RUN_X86_BUS_LOCK);
+	}
+	expect_sync(v, 1);
+	EXPECT_EQ(0, v->run->flags);
+	expect_done(v);
+	vm_free(vm);
+}
+
+TEST(notify_exit)
+{
+	struct vm *vm = vm_new(0);
+	u64 window = 1ull << 52;
+	int says = rl_cap(KVM_CAP_X86_NOTIFY_VMEXIT);
+	struct vcpu *v;
+
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X86_NOTIFY_VMEXIT, window));
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X86_NOTIFY_VMEXIT,
+				      window | KVM_X86_NOTIFY_VMEXIT_ENABLED | 4));
+	EXPECT_EQ(says ? 0 : -EINVAL, enable_cap(vm->fd, KVM_CAP_X86_NOTIFY_VMEXIT,
+						 window | KVM_X86_NOTIFY_VMEXIT_ENABLED));
+	vm_add_mem(vm, 0, 0, RAM_SIZE, 0);
+	vm_load_program(vm);
+	v = vcpu_new(vm, 0);
+	EXPECT_EQ(-EINVAL, enable_cap(vm->fd, KVM_CAP_X86_NOTIFY_VMEXIT,
+				      window | KVM_X86_NOTIFY_VMEXIT_ENABLED));
+	vcpu_long(v, guest_locks_bus, 0);
+	expect_sync(v, 1);
+	vm_free(vm);
+}
+
 TEST(x2apic_api)
 {
 	struct vm *vm = vm_puppet(3, VM_IRQCHIP);

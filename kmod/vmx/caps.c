@@ -99,7 +99,8 @@ static const struct ctl_group groups[] = {
 		       SECONDARY_EXEC_ENABLE_INVPCID | SECONDARY_EXEC_WBINVD_EXITING |
 		       SECONDARY_EXEC_PAUSE_LOOP_EXITING | SECONDARY_EXEC_TSC_SCALING |
 		       SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_APIC_REGISTER_VIRT |
-		       SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_ENABLE_PML,
+		       SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_ENABLE_PML |
+		       SECONDARY_EXEC_BUS_LOCK_DETECTION | SECONDARY_EXEC_NOTIFY_VM_EXITING,
 		.must = {
 			{ SECONDARY_EXEC_ENABLE_EPT, "enable EPT" },
 			{ SECONDARY_EXEC_UNRESTRICTED_GUEST, "unrestricted guest" },
@@ -316,6 +317,8 @@ int vmx_caps_setup(void)
 	rl_caps.guest_debug = true;
 	rl_caps.hypercall = RL_VMCALL;
 	rl_caps.pause_skips = true;
+	rl_caps.bus_lock = vmx_cfg.exec2 & SECONDARY_EXEC_BUS_LOCK_DETECTION;
+	rl_caps.notify = vmx_cfg.exec2 & SECONDARY_EXEC_NOTIFY_VM_EXITING;
 
 	for (i = 0; i < ARRAY_SIZE(cap_msrs); i++)
 		rdmsrl(cap_msrs[i], cap_vals[i]);

@@ -197,6 +197,19 @@ static void decode_timer(struct vmx_vcpu *v, struct rl_exit *exit)
 		exit->kind = RL_EXIT_TIMER;
 }
 
+/*
+ * SDM Vol 3C, "Exit Qualification for Notify VM Exits". It may come in the middle of an
+ * event's delivery, even of an IRET that had unblocked NMIs.
+ */
+static void decode_notify(struct vmx_vcpu *v, struct rl_exit *exit)
+{
+	u32 qual = vmcs_read32(EXIT_QUALIFICATION);
+
+	exit->notify.invalid = qual & NOTIFY_VM_CONTEXT_INVALID;
+	if (qual & INTR_INFO_UNBLOCK_NMI)
+		reblock_nmi(v);
+}
+
 /* APICv: the offset of the write, or the vector that was EOIed. */
 static void decode_apic(struct vmx_vcpu *v, struct rl_exit *exit)
 {
@@ -288,6 +301,8 @@ static const struct vmx_exit {
 	EXIT(XRSTORS,		UNDEFINED,	0, NULL),
 	EXIT(UMWAIT,		UNDEFINED,	0, NULL),
 	EXIT(TPAUSE,		UNDEFINED,	0, NULL),
+	EXIT(BUS_LOCK,		BUS_LOCK,	0, NULL),
+	EXIT(NOTIFY,		NOTIFY,		VECTORS, decode_notify),
 };
 
 /* Entry failures, for their names. */

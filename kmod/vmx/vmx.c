@@ -32,6 +32,7 @@ static_assert(RL_RAX == 0 && RL_RBX == 3 && RL_RSP == 4 && RL_RBP == 5 && RL_RDI
 #define PLE_GAP_TICKS		128
 #define PLE_WINDOW_TICKS	4096
 
+#define VMX_REASON_BUS_LOCK	BIT(26)	/* besides what exited, the instruction locked the bus */
 #define DR7_ALWAYS_1		0x400
 #define PML_ENTRIES		512
 
@@ -493,7 +494,15 @@ static void vmx_update_intercepts(struct rl_vcpu *vcpu)
 	if (!rl_guest_has(vcpu, X86_FEATURE_INVPCID))
 		exec2 &= ~SECONDARY_EXEC_ENABLE_INVPCID;
 
-	v->after &= ~(VMX_AFTER_PML | VMX_AFTER_VIRTUAL);
+	v->after &= ~(VMX_AFTER_PML | VMX_AFTER_VIRTUAL | VMX_AFTER_BUS_LOCK);
+	if (!(vcpu->vm->bus_lock_mode & KVM_BUS_LOCK_DETECTION_EXIT))
+		exec2 &= ~SECONDARY_EXEC_BUS_LOCK_DETECTION;
+	else if (exec2 & SECONDARY_EXEC_BUS_LOCK_DETECTION)
+		v->after |= VMX_AFTER_BUS_LOCK;
+	if (!(vcpu->vm->notify & KVM_X86_NOTIFY_VMEXIT_ENABLED))
+		exec2 &= ~SECONDARY_EXEC_NOTIFY_VM_EXITING;
+	else
+		vmcs_write(NOTIFY_WINDOW, vcpu->vm->notify >> 32);
 	if (exec2 & SECONDARY_EXEC_ENABLE_PML)
 		v->after |= VMX_AFTER_PML;
 	if (exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
@@ -611,6 +620,10 @@ static noinline void after_exit(struct vmx_vcpu *v, u32 reason)
 		return;
 	if (after & VMX_AFTER_PML)
 		drain_log(v);
+	/* SDM Vol 3C, "Bus-Lock Assertion": any exit's reason has the bit, and there is one for it. */
+	if (after & VMX_AFTER_BUS_LOCK &&
+	    (reason & VMX_REASON_BUS_LOCK || (u16)reason == EXIT_REASON_BUS_LOCK))
+		rl_bus_locked(&v->vcpu);
 	if (after & VMX_AFTER_L1D && dirties_l1d(reason))
 		v->work |= VMX_WORK_L1D;
 	v->injected = after & VMX_AFTER_EVENT;

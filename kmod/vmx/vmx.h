@@ -47,6 +47,7 @@ extern struct vmx_config vmx_cfg;
 #define VMX_AFTER_L1D		BIT(2)	/* see whether the L1 data cache is to be flushed */
 #define VMX_AFTER_PML		BIT(3)	/* pages may be listed in @pml */
 #define VMX_AFTER_VIRTUAL	BIT(4)	/* the CPU delivers interrupts by itself */
+#define VMX_AFTER_BUS_LOCK	BIT(5)	/* see whether the guest locked the bus */
 
 /* SYSCALL's MSRs and TSC_AUX: the kernel needs its own only before user mode. */
 enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
