@@ -310,6 +310,9 @@ static void choose_event(struct rl_vcpu *vcpu)
 		       vcpu->interrupt.vector, false, 0);
 	else
 		busy = false;
+	/* Prepared for an entry that was not made, and taken back by user space since. */
+	if (unlikely(vcpu->entry_event && !busy))
+		rl_ops->uninject(vcpu);
 	vcpu->entry_event = busy;
 	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		return;

@@ -597,6 +597,45 @@ TEST(interrupt_window)
 	ASSERT_EQ(-EINVAL, kvm_try(v->fd, KVM_INTERRUPT, &irq));
 }
 
+static void guest_takes_none(u64 id)
+{
+	guest_handlers[0x31] = guest_irq;
+	sti();
+	GUEST_SYNC(1, 0);
+	GUEST_ASSERT_EQ(irqs, 0);
+	GUEST_DONE();
+}
+
+/*
+ * An interrupt goes into the entry, a signal keeps the vCPU from entering, and user space
+ * puts another state in place, as loadvm does: the interrupt is not part of that.
+ */
+TEST(interrupt_taken_back)
+{
+	struct vm *vm = vm_long(1, guest_takes_none, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_interrupt irq = { .irq = 0x31 };
+	struct kvm_vcpu_events events;
+	sigset_t blocked, none;
+
+	sigemptyset(&none);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	ASSERT_EQ(0, set_sigmask(v, 8, &none));
+	expect_sync(v, 1);
+	ASSERT_EQ(0, kvm_try(v->fd, KVM_INTERRUPT, &irq));
+	raise(SIGUSR1);
+	ASSERT_EQ(-EINTR, vcpu_try_run(v));
+	ASSERT_EQ(SIGUSR1, sigwaitinfo(&blocked, NULL));
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &events);
+	ASSERT_EQ(1, events.interrupt.injected);
+	ASSERT_EQ(0x31, events.interrupt.nr);
+	events.interrupt.injected = 0;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &events);
+	expect_done(v);
+}
+
 TEST(interrupt_refused_with_irqchip)
 {
 	struct vm *vm = vm_long(1, guest_window, VM_IRQCHIP);

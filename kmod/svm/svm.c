@@ -431,6 +431,11 @@ static void svm_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 	c->event_inj_err = error_code;
 }
 
+static void svm_uninject(struct rl_vcpu *vcpu)
+{
+	to_svm(vcpu)->vmcb->control.event_inj = 0;
+}
+
 static bool svm_intr_allowed(struct rl_vcpu *vcpu)
 {
 	return (rl_rflags_read(vcpu) & X86_EFLAGS_IF) &&
@@ -585,6 +590,7 @@ const struct rl_vendor_ops rl_svm_ops = {
 	.get_msr = svm_get_msr,
 	.set_msr = svm_set_msr,
 	.inject = svm_inject,
+	.uninject = svm_uninject,
 	.intr_allowed = svm_intr_allowed,
 	.nmi_allowed = svm_nmi_allowed,
 	.enable_intr_window = svm_enable_intr_window,

@@ -16,12 +16,12 @@
 #include "vmx.h"
 
 /**
- * vmx_uninject() - Common code took back the event in the entry fields
- * @v: loaded vCPU
+ * vmx_uninject() - Take back the event in the entry fields
+ * @vcpu: loaded vCPU
  */
-void vmx_uninject(struct vmx_vcpu *v)
+void vmx_uninject(struct rl_vcpu *vcpu)
 {
-	v->after &= ~VMX_AFTER_EVENT;
+	to_vmx(vcpu)->after &= ~VMX_AFTER_EVENT;
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 }
 
@@ -67,7 +67,7 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 	default:
 		/* User space may queue one that the guest does not take now; entry would fail. */
 		if (!vmx_intr_allowed(vcpu)) {
-			vmx_uninject(v);
+			vmx_uninject(vcpu);
 			vmx_enable_intr_window(vcpu);
 			return;
 		}

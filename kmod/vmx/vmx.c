@@ -645,8 +645,6 @@ static void vmx_run(struct rl_vcpu *vcpu)
 		if (unlikely(v->work))
 			do_work(v);
 	}
-	if (unlikely(v->after & VMX_AFTER_EVENT && !vcpu->entry_event))
-		vmx_uninject(v);
 	if (likely(vcpu->dirty == BIT(RL_REG_RIP))) {
 		vcpu->dirty = 0;
 		vmcs_write(GUEST_RIP, vcpu->rip);
@@ -715,6 +713,7 @@ const struct rl_vendor_ops rl_vmx_ops = {
 	.set_msr = vmx_set_msr,
 
 	.inject = vmx_inject,
+	.uninject = vmx_uninject,
 	.intr_allowed = vmx_intr_allowed,
 	.nmi_allowed = vmx_nmi_allowed,
 	.enable_intr_window = vmx_enable_intr_window,

@@ -256,7 +256,7 @@ int vmx_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data);
 /* event.c */
 void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		bool has_error, u32 error_code);
-void vmx_uninject(struct vmx_vcpu *v);
+void vmx_uninject(struct rl_vcpu *vcpu);
 void vmx_requeue_event(struct vmx_vcpu *v, u32 info);
 bool vmx_intr_allowed(struct rl_vcpu *vcpu);
 bool vmx_nmi_allowed(struct rl_vcpu *vcpu);
