@@ -156,9 +156,13 @@ void vmx_enable_nmi_window(struct rl_vcpu *vcpu)
 	/*
 	 * "Checks on VM-Execution Control Fields" allow it at any time, but an
 	 * exit for it with STI blocking comes before that has ended. Interrupts
-	 * are as good: they become possible where the STI shadow ends.
+	 * are as good: they become possible where the STI shadow ends. An interrupt
+	 * that vmx_inject() has put off goes first; an exit for the NMI would come
+	 * right behind each entry, before the guest or the host's interrupts have
+	 * their turn, and change nothing.
 	 */
-	if (vmx_intr_state(v) & GUEST_INTR_STATE_STI)
+	if (vmx_intr_state(v) & GUEST_INTR_STATE_STI ||
+	    (vcpu->interrupt.injected && !(v->after & VMX_AFTER_EVENT)))
 		vmx_set_exec(v, CPU_BASED_INTR_WINDOW_EXITING, 0);
 	else
 		vmx_set_exec(v, CPU_BASED_NMI_WINDOW_EXITING, 0);
