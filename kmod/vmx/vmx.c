@@ -208,7 +208,7 @@ static u16 alloc_vpid(void)
 {
 	unsigned int vpid;
 
-	if (!vmx_cfg.vpid)
+	if (!(vmx_cfg.exec2 & SECONDARY_EXEC_ENABLE_VPID))
 		return 0;
 	spin_lock(&vpid_lock);
 	vpid = find_next_zero_bit(vpids, VMX_NR_VPIDS, 1);

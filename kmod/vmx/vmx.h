@@ -27,7 +27,6 @@ struct vmx_config {
 	u32 tick;				/* preemption timer's highest value */
 	u8 timer_shift;				/* it counts TSC ticks, shifted right by this */
 	u64 cr0_fixed1;				/* bits a guest's CR0 has whether it likes or not */
-	bool vpid;
 	bool ept_ad;
 	bool ept_context;			/* INVEPT by context, else all contexts */
 	bool l1d_flush;				/* flush the L1 data cache before entries */
