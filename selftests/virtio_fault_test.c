@@ -2,11 +2,12 @@
 /*
  * The block data plane on backends that fail: sectors that cannot be read or written
  * (dm-error, dm-flakey), one that stands still, one that is taken away, a full file
- * system. The guest is told of its own requests, of the right ones, and goes on.
+ * system, a frozen one. The guest is told of its own requests, of the right ones, and goes on.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
+#include <linux/fs.h>
 #include <linux/virtio_blk.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -431,6 +432,65 @@ TEST(full)
 	vm_free(vm);
 	EXPECT_EQ(0, umount(dir));
 	rmdir(dir);
+}
+
+/*
+ * Writes that wait for a file system to thaw hold up a lent thread each, not who
+ * notifies, nor what is asked for while there is another thread.
+ */
+TEST(frozen)
+{
+	char dir[] = "/tmp/fault.XXXXXX", path[64], cmd[80];
+	struct vdev d;
+	struct vm *vm;
+	int fd, fs, id;
+	u32 len;
+
+	if (!vdev_supported())
+		SKIP(return, "no data planes in this kernel");
+	if (disk_create())
+		SKIP(return, "no null_blk");
+	ASSERT_NE(NULL, mkdtemp(dir));
+	sprintf(cmd, "modprobe -q ext4; mke2fs %s > /dev/null 2>&1", disk);
+	if (system(cmd) || mount(disk, dir, "ext4", MS_NOATIME, NULL)) {
+		rmdir(dir);
+		disk_remove();
+		SKIP(return, "no file system that can be frozen");
+	}
+	fs = open(dir, O_RDONLY | O_CLOEXEC);
+	sprintf(path, "%s/disk", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	vm = vdev_vm();
+	fill(&(struct vdev){ .vm = vm }, 4);
+	for (int i = 0; i < 64; i++)
+		ASSERT_EQ(32768, write(fd, vm_hva(vm, VDEV_DATA), 32768));
+	ASSERT_EQ(0, fsync(fd));
+	vdev_init(&d, vm, vdev_blk(vm, fd, 0, 1), 1, 64, 1ull << VIRTIO_BLK_F_FLUSH);
+	close(fd);
+	vdev_start(&d);
+	ASSERT_EQ(0, put("/proc/sys/vm/drop_caches", "1"));
+	ASSERT_EQ(0, ioctl(fs, FIFREEZE, 0));
+	fill(&d, 5);
+	id = vdev_blk_add(&d, 0, VIRTIO_BLK_T_OUT, 0, VDEV_DATA, 4096, 1, 1);
+	ASSERT_LE(0, id);
+	vdev_kick(&d, 0);
+	EXPECT_EQ(1, vdev_stats(&d, 0).deferred);
+	/* from the disk, then from the page cache */
+	for (int i = 0; i < 20; i++)
+		ASSERT_EQ(0, io(&d, VIRTIO_BLK_T_IN, 1024 + i / 2 * 64, 8));
+	EXPECT_LT(1, vdev_stats(&d, 0).deferred);
+	EXPECT_EQ(4, *(u8 *)vm_hva(vm, VDEV_DATA));
+	EXPECT_EQ(-1, virtq_used(&d.q[0], &len));
+	ASSERT_EQ(0, ioctl(fs, FITHAW, 0));
+	EXPECT_EQ(id, vdev_wait(&d, 0, &len));
+	EXPECT_EQ(0, *(u8 *)vm_hva(vm, VDEV_DATA - 0x8000 + 0x20 +
+				   sizeof(struct virtio_blk_outhdr)));
+	vdev_free(&d);
+	vm_free(vm);
+	close(fs);
+	EXPECT_EQ(0, umount(dir));
+	rmdir(dir);
+	EXPECT_EQ(0, disk_remove());
 }
 
 TEST_HARNESS_MAIN

@@ -355,7 +355,11 @@ static long req_transfer(struct blk_req *req, struct iovec *iov, int flags, int 
 		return vfs_iocb_iter_read(blk->file, iocb, &iter);
 	iocb->ki_flags |= IOCB_WRITE;
 	if (reg) {
-		file_start_write(blk->file);
+		/* A file system that is frozen may be so for long. */
+		if (!(flags & IOCB_NOWAIT))
+			file_start_write(blk->file);
+		else if (!sb_start_write_trylock(file_inode(blk->file)->i_sb))
+			return -EAGAIN;
 		__sb_writers_release(file_inode(blk->file)->i_sb, SB_FREEZE_WRITE);
 	}
 	r = vfs_iocb_iter_write(blk->file, iocb, &iter);

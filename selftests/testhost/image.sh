@@ -8,7 +8,7 @@
 
 # Modules that a command in the host may modprobe; those that the kernel has
 # built in, or does not have, are left out.
-HOST_MODULES="kvm kvm-amd kvm-intel irqbypass null_blk brd loop dm-mod dm-flakey tun tap macvtap
+HOST_MODULES="kvm kvm-amd kvm-intel irqbypass null_blk brd loop dm-mod dm-flakey ext4 crc32c_generic tun tap macvtap
 	      bridge veth dummy vhost_net msr cpuid configfs"
 GUEST_MODULES="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon ext4
 	       crc32c_generic af_packet"
