@@ -458,9 +458,11 @@ static bool blk_work(struct rl_vq *vq, struct iovec *iov)
 		rl_vq_defer(vq);
 	if (!req)
 		return false;
+	rl_vdev_away(vq->dev);
 	idx = srcu_read_lock(&vq->dev->vm->srcu);
 	req_work(req, iov);
 	srcu_read_unlock(&vq->dev->vm->srcu, idx);
+	rl_vdev_back(vq->dev);
 	return true;
 }
 

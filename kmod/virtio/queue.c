@@ -25,6 +25,7 @@
 #include <linux/poll.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <linux/slab.h>
 
 #include "../compat.h"
@@ -121,8 +122,25 @@ void rl_bufs_dirty(struct rl_vm *vm, const struct rl_buf *b, int nr, u32 len)
 
 void rl_vq_defer(struct rl_vq *vq)
 {
-	if (!test_and_set_bit(vq->index, &vq->dev->work))
-		wake_up(&vq->dev->wait);
+	struct rl_vdev *dev = vq->dev;
+
+	/* Pairs with rl_vdev_away(): who looks sees the bit, or is seen to look no more. */
+	if (!test_and_set_bit(vq->index, &dev->work) && atomic_read(&dev->looking) <= 0)
+		wake_up(&dev->wait);
+}
+
+void rl_vdev_away(struct rl_vdev *dev)
+{
+	atomic_dec(&dev->looking);
+	/* See rl_vq_defer(). */
+	smp_mb__after_atomic();
+	if (READ_ONCE(dev->work))
+		wake_up(&dev->wait);
+}
+
+void rl_vdev_back(struct rl_vdev *dev)
+{
+	atomic_inc(&dev->looking);
 }
 
 void rl_vdev_backend_gone(struct rl_vdev *dev)
@@ -375,27 +393,34 @@ void rl_vq_drain(struct rl_vq *vq, struct iovec *iov, bool dead)
 /* Lent threads */
 
 /*
- * Polling, rule: a thread that has run out of work looks for more for up to
- * *@poll_ns before it sleeps. That grows, doubling from 5 us to the module
- * parameter, when work came in that time, and shrinks when it did not. Cost:
- * that much CPU time per burst, only while no other task wants the CPU; a
- * device that sees little sleeps at once.
+ * One thread after the other: while one is awake and will look at @work again, nobody is
+ * woken for a new bit. Who begins with what may take long leaves the looking to another.
+ *
+ * Polling, rule: who has run out of work, and looks alone, looks on for up to dev->poll_ns
+ * before he sleeps. A sleep that was shorter than the module parameter doubles that, from
+ * 5 us to the parameter: it would have been caught. One that was longer halves it.
+ * Cost: that much CPU time for each sleep, only while no other task wants the CPU; a device
+ * that sees little sleeps at once.
  */
-static void vdev_poll(struct rl_vdev *dev, u64 *poll_ns)
+static bool vdev_poll(struct rl_vdev *dev, struct rl_vq *last)
 {
-	u64 end = local_clock() + *poll_ns;
-	bool found = false;
+	u64 poll_ns = min_t(u64, READ_ONCE(dev->poll_ns), READ_ONCE(virtio_poll_ns));
+	u64 end = local_clock() + poll_ns;
 
-	while (*poll_ns && !need_resched() && !signal_pending(current)) {
-		found = READ_ONCE(dev->work);
-		if (found || local_clock() >= end)
-			break;
+	if (READ_ONCE(dev->work))
+		return true;
+	if (!poll_ns || !last || atomic_read(&dev->looking) > 1)
+		return false;
+	while (single_task_running() && !need_resched() && !signal_pending(current) &&
+	       local_clock() < end) {
+		if (READ_ONCE(dev->work)) {
+			last->stat.polls++;
+			return true;
+		}
 		cpu_relax();
 	}
-	if (found)
-		dev->vq[__ffs(READ_ONCE(dev->work) ?: 1)].stat.polls++;
-	*poll_ns = found ? min_t(u64, max_t(u64, 2 * *poll_ns, POLL_START_NS), virtio_poll_ns)
-			 : *poll_ns / 2;
+	last->stat.polls_in_vain++;
+	return false;
 }
 
 static bool vdev_running(struct rl_vdev *dev)
@@ -403,11 +428,36 @@ static bool vdev_running(struct rl_vdev *dev)
 	return READ_ONCE(dev->state) != RINGLET_STATE_STOPPED;
 }
 
+static int vdev_sleep(struct rl_vdev *dev)
+{
+	u32 max = READ_ONCE(virtio_poll_ns);
+	u64 poll_ns;
+	int r;
+
+	WRITE_ONCE(dev->idle_since, local_clock());
+	atomic_dec(&dev->looking);
+	r = wait_event_interruptible_exclusive(dev->wait,
+					       READ_ONCE(dev->work) || !vdev_running(dev));
+	rl_vdev_back(dev);
+	poll_ns = READ_ONCE(dev->poll_ns);
+	poll_ns = local_clock() - READ_ONCE(dev->idle_since) >= max ? poll_ns / 2 :
+		  min_t(u64, max_t(u64, 2 * poll_ns, POLL_START_NS), max);
+	WRITE_ONCE(dev->poll_ns, poll_ns);
+	return r;
+}
+
 static void vq_work(struct rl_vq *vq, struct iovec *iov)
 {
-	if (vq->dev->ops->work)
-		vq->dev->ops->work(vq, iov);
-	rl_vq_serve(vq);
+	const struct rl_vdev_ops *ops = vq->dev->ops;
+
+	if (ops->work) {
+		ops->work(vq, iov);
+		rl_vq_serve(vq);
+	} else {
+		rl_vdev_away(vq->dev);
+		rl_vq_serve(vq);
+		rl_vdev_back(vq->dev);
+	}
 	/* rl_vq_drain() may have found it in use. */
 	if (!vdev_running(vq->dev))
 		rl_vq_defer(vq);
@@ -415,37 +465,33 @@ static void vq_work(struct rl_vq *vq, struct iovec *iov)
 
 int rl_vdev_work(struct rl_vdev *dev)
 {
+	struct rl_vq *last = NULL;
 	struct iovec *iov;
-	u64 poll_ns = 0;
 	unsigned int n;
 	int r = 0;
 
 	iov = kvmalloc_array(RL_RING_MAX_SEGS, sizeof(*iov), GFP_KERNEL_ACCOUNT);
 	if (!iov)
 		return -ENOMEM;
+	rl_vdev_back(dev);
 	while (vdev_running(dev)) {
-		u64 slept = local_clock();
-
-		r = wait_event_interruptible_exclusive(dev->wait, READ_ONCE(dev->work) ||
-						       !vdev_running(dev));
+		if (!vdev_poll(dev, last))
+			r = vdev_sleep(dev);
 		/* There may be work without end. */
 		if (!r && signal_pending(current))
 			r = -EINTR;
-		if (r || !vdev_running(dev))
+		if (r)
 			break;
-		/* Often called: it may pay to stay awake. */
-		if (!poll_ns && local_clock() - slept < virtio_poll_ns)
-			poll_ns = min_t(u64, POLL_START_NS, virtio_poll_ns);
 		for_each_set_bit(n, &dev->work, dev->nr_queues)
-			if (test_and_clear_bit(n, &dev->work))
-				vq_work(&dev->vq[n], iov);
+			if (vdev_running(dev) && test_and_clear_bit(n, &dev->work)) {
+				last = &dev->vq[n];
+				vq_work(last, iov);
+			}
 		cond_resched();
-		if (!READ_ONCE(dev->work))
-			vdev_poll(dev, &poll_ns);
 	}
-	/* A wake-up that this thread had may be another's now. */
-	if (r)
-		wake_up(&dev->wait);
+	atomic_dec(&dev->looking);
+	/* What is left, or came in the meantime, is another's; at a stop, rl_vq_drain()'s. */
+	wake_up(&dev->wait);
 	kvfree(iov);
 	return r ? -EINTR : 0;
 }

@@ -96,6 +96,8 @@ struct rl_vdev {
 	u64 features;			/* [d] */
 	u64 blk_sectors;		/* [c] */
 	unsigned long work;		/* [a] bit n: a thread is wanted for queue n */
+	atomic_t looking;		/* lent threads that will look at @work before they sleep */
+	u64 poll_ns, idle_since;	/* [a] see vdev_poll() */
 	wait_queue_head_t wait;		/* for bits in @work, and for a change of state */
 	wait_queue_head_t poll;
 	void *priv;			/* [c] */
@@ -128,6 +130,9 @@ enum hrtimer_restart rl_vq_timer(struct hrtimer *timer);
 void rl_vq_bell(struct rl_vcpu *vcpu, struct rl_doorbell *bell);
 /* Have a thread look at the queue; any context. */
 void rl_vq_defer(struct rl_vq *vq);
+/* Around what may take long: another thread looks meanwhile. */
+void rl_vdev_away(struct rl_vdev *dev);
+void rl_vdev_back(struct rl_vdev *dev);
 void rl_vdev_backend_gone(struct rl_vdev *dev);
 /* Publish what was put, interrupt the guest if it wants that; @vq->lock held. 0 or -errno. */
 int rl_vq_flush(struct rl_vq *vq);

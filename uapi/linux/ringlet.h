@@ -30,7 +30,10 @@
  * transfer, a packet that comes in) is the business of the threads that user
  * space lends the device with RINGLET_DEV_WORK, so that it is done in the
  * owner's address space and charged to his cgroup, with the priority and
- * affinity of those threads. At least one is needed while a device runs.
+ * affinity of those threads. At least one is needed while a device runs. A thread
+ * is taken up by one blk request that waits in it (what is not in the page cache,
+ * flush, discard, write zeroes): as many of those are done at a time as there are
+ * threads, and with one only, nothing else meanwhile.
  *
  * Lifetime. The device ends with the last close of its descriptor (a thread in
  * RINGLET_DEV_WORK has it open: STOP brings it back) or the death of the
@@ -289,6 +292,7 @@ struct ringlet_status {
  * @errors:	blk: answered with VIRTIO_BLK_S_IOERR; net: packets dropped
  * @deferred:	blk: requests that waited for a thread in RINGLET_DEV_WORK
  * @polls:	times that a thread found work by polling instead of sleeping
+ * @polls_in_vain: times that it polled after this queue's work, found none and slept
  */
 struct ringlet_queue_stats {
 	__u32 queue;
@@ -302,7 +306,8 @@ struct ringlet_queue_stats {
 	__u64 errors;
 	__u64 deferred;
 	__u64 polls;
-	__u64 reserved[6];
+	__u64 polls_in_vain;
+	__u64 reserved[5];
 };
 
 #define RINGLET_DEV_GET_STATS	_IOWR(RINGLET_IOC, 0x19, struct ringlet_queue_stats)
