@@ -5,7 +5,7 @@
 # others is what the host finds there; each device model in turn, with the
 # launcher's random numbers and balloon beside them.
 #
-# KERNEL, INITRD and DISK name others than the defaults below.
+# KERNEL, INITRD and DISK name others than the defaults below; MODELS: user, kernel, or both.
 
 # shellcheck source=selftests/lib/launcher.sh
 . "$(dirname "$0")/lib/launcher.sh"
@@ -22,24 +22,53 @@ if modprobe null_blk nr_devices=1 memory_backed=1 gb=1 bs=512 2> /dev/null && [ 
 	block=/dev/nullb0
 fi
 
+# One whose writes can be made to wait.
+stuck=
+mkdir "$dir/mnt"
+# shellcheck disable=SC2317 # called by the trap
+cleanup_all()
+{
+	[ -z "$stuck" ] || fsfreeze --unfreeze "$dir/mnt" 2> /dev/null
+	[ -z "$launcher" ] || kill -9 "$launcher" 2> /dev/null
+	wait
+	[ -z "$stuck" ] || umount "$dir/mnt"
+	cleanup
+}
+trap cleanup_all EXIT
+truncate -s 16M "$dir/fs"
+modprobe loop 2> /dev/null
+modprobe ext4 2> /dev/null
+if mke2fs -F "$dir/fs" > /dev/null 2>&1 && mount -t ext4 -o loop,noatime "$dir/fs" "$dir/mnt"; then
+	stuck=vdd
+	[ -z "$block" ] || stuck=vde
+fi
+
+# Three of the launcher's threads do not wait for anything that can be interrupted.
+not_stuck()
+{
+	[ "$(cat "/proc/$launcher/task"/*/status 2> /dev/null | grep -c '^State:.D')" -lt 3 ]
+}
+
 # The second boot's shell is not there yet: login drops what was typed before its prompt.
 no_new_prompt()
 {
 	! awk '/^guest: up/ { up++ } up == 2 && /^guest# / { new = 1 } END { exit !new }' "$dir/out"
 }
 
-models=user
-module_serves disk && models='user kernel'
+models=${MODELS:-user}
+[ -n "$MODELS" ] || ! module_serves disk || models="user kernel"
 
 for model in $models; do
 	cp "$DISK" "$dir/root"
 	dd if=/dev/urandom of="$dir/data" bs=64k count=40 2> /dev/null
 	: > "$dir/written"
+	[ -z "$stuck" ] || dd if="$dir/data" of="$dir/mnt/disk" bs=64k conv=fsync 2> /dev/null
 	truncate -s 4M "$dir/written"
 	sum=$(md5sum < "$dir/data" | cut -d' ' -f1)
 	start --kernel "$KERNEL" --initrd "$INITRD" --cmdline 'quiet root=/dev/vda' \
 		--device-model $model --cpus 2 --disk "$dir/root,queues=1" \
 		--disk "$dir/data,ro,queues=1" --disk "$dir/written" ${block:+--disk $block,direct,queues=2} \
+		${stuck:+--disk "$dir/mnt/disk,queues=1"} \
 		--rng --balloon 32M
 	await 1 '^guest# ' 300 && type 'grep " / " /proc/mounts' '^/dev/vda / ext4 rw'
 	result $? "$model: the guest's root is on the disk"
@@ -88,6 +117,23 @@ for model in $models; do
 		result $? "$model: direct transfers to a block device"
 	else
 		skip "$model: direct transfers to a block device" "no null_blk"
+	fi
+
+	if [ "$model" = kernel ] && [ -n "$stuck" ]; then
+		echo 1 > /proc/sys/vm/drop_caches
+		fsfreeze --freeze "$dir/mnt"
+		echo "for i in 1 2 3; do dd if=/dev/zero of=/dev/$stuck bs=4k seek=\$i count=1 oflag=direct 2> /dev/null && echo tha\"\"wed & done" >&3
+		until_not not_stuck &&
+			type "dd if=/dev/$stuck bs=4k skip=400 count=20 iflag=direct 2> /dev/null | md5sum | sed s/^/meanwhile:/" \
+				"^meanwhile:$(dd if="$dir/data" bs=4k skip=400 count=20 2> /dev/null | md5sum | cut -d' ' -f1)" &&
+			! said thawed
+		status=$?
+		fsfreeze --unfreeze "$dir/mnt"
+		[ $status = 0 ] && await 3 thawed
+		result $? "$model: writes to a frozen file system hold up nothing else"
+	else
+		skip "$model: writes to a frozen file system hold up nothing else" \
+			"one request after the other, or no such file system"
 	fi
 
 	type 'head -c 64 /dev/hwrng | wc -c' '^64' && said '^64'

@@ -118,6 +118,8 @@ expect 2 "--disk: 'ro' is not one of" run --disk disk.img,ro=1
 expect 2 "--disk: queues: 'x' is not a number" run --disk disk.img,queues=x
 expect 1 "--disk: queues: at least 1" run --disk disk.img,direct,queues=0
 expect 1 "--disk: queues: 33 is more than" run --disk disk.img,queues=33
+expect 1 "--disk: threads: at least 1" run --disk disk.img,threads=0
+expect 1 "--disk: threads: 65 is more than" run --disk disk.img,threads=65
 expect 2 "--net: one of" run --net ''
 expect 2 "--net: one of" run --net mac=02:00:00:00:00:01
 expect 2 "--net: one of" run --net tap=t0,user

@@ -32,6 +32,8 @@
 #define DEFAULT_CMDLINE	"console=ttyS0"
 #define VIRTIO_CMDLINE	"console=hvc0"
 #define MAX_DISK_QUEUES	32
+#define MAX_DISK_THREADS VKERNEL_THREADS
+#define DISK_THREADS	4
 #define MEMORY_MIN	(4 * MiB)
 #define BUSY_RETRY_MS	10
 
@@ -89,17 +91,19 @@ static void set_disk(void *config, const char *value)
 		die_usage("--disk: FILE is missing");
 	if (vm->ndisks++ == MAX_DISKS)
 		die("--disk: more than the %d disks of this version", MAX_DISKS);
-	*disk = (struct disk_config){ 0 };
+	*disk = (struct disk_config){ .threads = DISK_THREADS };
 	strcpy(disk->path, sub.text);
 	while (suboption_next("--disk", &value, &sub)) {
 		if (!strcmp(sub.name, "queues") && sub.has_value)
 			disk->queues = to_number("--disk: queues", sub.value, MAX_DISK_QUEUES);
+		else if (!strcmp(sub.name, "threads") && sub.has_value)
+			disk->threads = to_number("--disk: threads", sub.value, MAX_DISK_THREADS);
 		else if (!strcmp(sub.name, "ro") && !sub.has_value)
 			disk->readonly = true;
 		else if (!strcmp(sub.name, "direct") && !sub.has_value)
 			disk->direct = true;
 		else
-			die_usage("--disk: '%s' is not one of ro, direct, queues=N", sub.name);
+			die_usage("--disk: '%s' is not one of ro, direct, queues=N, threads=N", sub.name);
 	}
 }
 
@@ -189,9 +193,10 @@ static const struct option_row run_options[] = {
 	{ "--memory", "SIZE", "guest memory, like 256M or 2G (256M)", set_memory, 0 },
 	{ "--hugepages", NULL, "take guest memory from the host's reserved huge pages",
 	  set_hugepages, 0 },
-	{ "--disk", "FILE[,ro][,direct][,queues=N]",
+	{ "--disk", "FILE[,ro][,direct][,queues=N][,threads=N]",
 	  "disk: a raw image or block device; read-only; past the\n"
-	  "host's page cache; queues, else one for each vCPU.\n"
+	  "host's page cache; queues, else one for each vCPU; threads\n"
+	  "for the module, each for one request that has to wait (4).\n"
 	  "May be given several times", set_disk, 0 },
 	{ "--net", "tap=NAME|bridge=NAME|user[,mac=MAC][,queues=N]",
 	  "network interface: a tap or macvtap, made if there is\n"

@@ -19,6 +19,7 @@
 #define VIRTIO_QUEUE_SIZE 256
 #define VIRTIO_NOTIFY_STEP 2	/* ports per queue */
 #define VKERNEL_FDS	2
+#define VKERNEL_THREADS	64	/* at most lent to a device */
 #define VIRTIO_FDS	16	/* that a model's thread waits for beside doorbells */
 #define CHAIN_BUFFERS	(VIRTIO_QUEUE_SIZE + 2)
 
@@ -130,7 +131,7 @@ void virtio_console_resized(struct virtio_dev *dev);
 bool vkernel_caps(int device_fd, struct ringlet_caps *caps);
 uint64_t vkernel_features(struct vm *vm, unsigned int type, uint64_t features);
 struct vkernel *vkernel_create(struct vm *vm, const struct ringlet_create_device *create,
-			       const char *what);
+			       unsigned int threads, const char *what);
 void vkernel_start(struct virtio_dev *dev);
 void vkernel_stop(struct virtio_dev *dev);
 void vkernel_moved(struct virtio_dev *dev);

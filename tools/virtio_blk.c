@@ -246,7 +246,7 @@ static void start_disk(struct vm *vm, unsigned int n)
 		};
 
 		memcpy(create.blk_id, disk->id, sizeof(create.blk_id));
-		disk->dev.kernel = vkernel_create(vm, &create, "--disk");
+		disk->dev.kernel = vkernel_create(vm, &create, config->threads, "--disk");
 		disk->dev.kernel_queues = config->queues;
 		features = vkernel_features(vm, RINGLET_DEVICE_BLK, features);
 	}

@@ -303,7 +303,7 @@ static void start_net(struct vm *vm, const struct net_config *config)
 		};
 
 		memcpy(create.backend, config->fd, sizeof(create.backend));
-		net->dev.kernel = vkernel_create(vm, &create, "--net");
+		net->dev.kernel = vkernel_create(vm, &create, 1, "--net");
 		net->dev.kernel_queues = queues;
 		features = vkernel_features(vm, RINGLET_DEVICE_NET, features);
 	}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Queues that the module serves (uapi/linux/ringlet.h): the launcher's part is to
- * tell it where they are, to lend it a thread, and to watch for trouble.
+ * tell it where they are, to lend it threads, and to watch for trouble.
  *
- * Owns:    struct vkernel: the data plane's descriptor and worker thread.
+ * Owns:    struct vkernel: the data plane's descriptor and worker threads.
  * Touches: virtio.c's queues and pci.c's vectors, to pass them on.
  * Locks:   the device's, which a vCPU holds; vkernel_poll() and vkernel_ready()
  *          are the device's thread's.
@@ -21,8 +21,9 @@
 struct vkernel {
 	int fd;
 	int intx_fd;			/* signalled for guests that do without MSI-X */
-	pthread_t worker;
-	bool working;
+	unsigned int threads;		/* wanted */
+	unsigned int working;		/* there are */
+	pthread_t worker[VKERNEL_THREADS];
 	bool reported;			/* the backend is gone */
 };
 
@@ -51,10 +52,11 @@ uint64_t vkernel_features(struct vm *vm, unsigned int type, uint64_t features)
 
 /** vkernel_create() - A data plane; dies with a message that @what begins when refused */
 struct vkernel *vkernel_create(struct vm *vm, const struct ringlet_create_device *create,
-			       const char *what)
+			       unsigned int threads, const char *what)
 {
 	struct vkernel *k = xcalloc(1, sizeof(*k));
 
+	k->threads = threads;
 	k->intx_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	k->fd = k->intx_fd < 0 ? -1 : ioctl(vm->fd, RINGLET_CREATE_DEVICE, create);
 	if (k->fd < 0)
@@ -172,7 +174,10 @@ void vkernel_start(struct virtio_dev *dev)
 	vkernel_moved(dev);
 	if (!call(dev, RINGLET_DEV_START, "RINGLET_DEV_START", NULL))
 		return;
-	k->working = !pthread_create(&k->worker, NULL, work, dev);
+	/* One is enough, if there are no more. */
+	while (k->working < k->threads &&
+	       !pthread_create(&k->worker[k->working], NULL, work, dev))
+		k->working++;
 	if (!k->working) {
 		ioctl(k->fd, RINGLET_DEV_STOP);
 		virtio_broken(dev, "no thread for the module");
@@ -185,9 +190,8 @@ void vkernel_stop(struct virtio_dev *dev)
 	struct vkernel *k = dev->kernel;
 
 	ioctl(k->fd, RINGLET_DEV_STOP);
-	if (k->working)
-		pthread_join(k->worker, NULL);
-	k->working = false;
+	while (k->working)
+		pthread_join(k->worker[--k->working], NULL);
 	for (unsigned int i = 0; i < dev->kernel_queues; i++)
 		set_doorbell(dev, &dev->queue[i], 0);
 }

@@ -48,6 +48,7 @@ struct disk_config {
 	char path[256];
 	bool readonly, direct;
 	unsigned int queues;
+	unsigned int threads;		/* lent to the module */
 	int fd;
 };
 
