@@ -137,6 +137,22 @@ void rl_event_delivered(struct rl_vcpu *vcpu)
 	vcpu->nmi_injected = false;
 }
 
+/**
+ * rl_event_cancel() - No entry was made with what was prepared
+ * @vcpu: the vCPU
+ *
+ * It is prepared again for the next one, unless user space puts another state
+ * in place meanwhile. [i]
+ */
+void rl_event_cancel(struct rl_vcpu *vcpu)
+{
+	rl_ops->uninject(vcpu);
+	if (vcpu->entry_event) {
+		vcpu->entry_event = false;
+		rl_request(vcpu, RL_REQ_EVENT);
+	}
+}
+
 void rl_clear_events(struct rl_vcpu *vcpu)
 {
 	vcpu->exception = (struct rl_exception) {};
@@ -310,9 +326,6 @@ static void choose_event(struct rl_vcpu *vcpu)
 		       vcpu->interrupt.vector, false, 0);
 	else
 		busy = false;
-	/* Prepared for an entry that was not made, and taken back by user space since. */
-	if (unlikely(vcpu->entry_event && !busy))
-		rl_ops->uninject(vcpu);
 	vcpu->entry_event = busy;
 	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		return;

@@ -317,6 +317,8 @@ static void enter_guest(struct rl_vcpu *vcpu)
 			rl_pv_eoi_collect(vcpu);
 	} while (rl_handle_exit_fast(vcpu));
 	WRITE_ONCE(vcpu->mode, RL_OUTSIDE_GUEST);
+	if (unlikely(vcpu->exit.kind == RL_EXIT_NONE))
+		rl_event_cancel(vcpu);
 	/* VMSCAPE: the guest may have trained branches of the VMM's. */
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);

@@ -324,6 +324,7 @@ void rl_requeue_nmi(struct rl_vcpu *vcpu);
 void rl_clear_events(struct rl_vcpu *vcpu);
 bool rl_event_pending(struct rl_vcpu *vcpu);
 void rl_event_inject(struct rl_vcpu *vcpu);
+void rl_event_cancel(struct rl_vcpu *vcpu);
 void rl_queue_nmi(struct rl_vcpu *vcpu);
 void rl_collect_nmis(struct rl_vcpu *vcpu);
 void rl_event_delivered(struct rl_vcpu *vcpu);

@@ -108,7 +108,7 @@ struct rl_vendor_ops {
 	/* Put an event into the entry fields. [i] */
 	void (*inject)(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		       bool has_error, u32 error_code);
-	/* Take it out again: no entry was made with it. [i] */
+	/* Take back that and the windows' doing: no entry was made. [i] */
 	void (*uninject)(struct rl_vcpu *vcpu);
 	/* Can the guest take it right now? (RFLAGS.IF, shadow, NMI mask) [i]/[l] */
 	bool (*intr_allowed)(struct rl_vcpu *vcpu);

@@ -606,9 +606,24 @@ static void guest_takes_none(u64 id)
 	GUEST_DONE();
 }
 
+/* All is prepared for an entry, which a signal then prevents. */
+static void run_without_entry(struct vcpu *v)
+{
+	sigset_t blocked, none;
+
+	sigemptyset(&none);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	CHECK(v, !set_sigmask(v, 8, &none), "KVM_SET_SIGNAL_MASK");
+	raise(SIGUSR1);
+	CHECK(v, vcpu_try_run(v) == -EINTR, "KVM_RUN");
+	CHECK(v, sigwaitinfo(&blocked, NULL) == SIGUSR1, "sigwaitinfo");
+}
+
 /*
- * An interrupt goes into the entry, a signal keeps the vCPU from entering, and user space
- * puts another state in place, as loadvm does: the interrupt is not part of that.
+ * An interrupt went into the entry, and user space puts another state in place, as
+ * QEMU's loadvm does: the interrupt is not part of that.
  */
 TEST(interrupt_taken_back)
 {
@@ -616,22 +631,45 @@ TEST(interrupt_taken_back)
 	struct vcpu *v = vm->vcpus[0];
 	struct kvm_interrupt irq = { .irq = 0x31 };
 	struct kvm_vcpu_events events;
-	sigset_t blocked, none;
 
-	sigemptyset(&none);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-	ASSERT_EQ(0, set_sigmask(v, 8, &none));
 	expect_sync(v, 1);
 	ASSERT_EQ(0, kvm_try(v->fd, KVM_INTERRUPT, &irq));
-	raise(SIGUSR1);
-	ASSERT_EQ(-EINTR, vcpu_try_run(v));
-	ASSERT_EQ(SIGUSR1, sigwaitinfo(&blocked, NULL));
+	run_without_entry(v);
 	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &events);
 	ASSERT_EQ(1, events.interrupt.injected);
 	ASSERT_EQ(0x31, events.interrupt.nr);
 	events.interrupt.injected = 0;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &events);
+	expect_done(v);
+}
+
+/* An NMI that waits for the end of an interrupt shadow leaves no trace in the flags. */
+TEST(nmi_window_taken_back)
+{
+	struct vm *vm = vm_long(1, guest_takes_none, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_vcpu_events events;
+	struct kvm_regs before, after;
+
+	expect_sync(v, 1);
+	/* Through the OUT, and no further. */
+	v->run->immediate_exit = 1;
+	ASSERT_EQ(-EINTR, vcpu_try_run(v));
+	v->run->immediate_exit = 0;
+	kvm_do(v->fd, KVM_GET_REGS, &before);
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &events);
+	events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	events.nmi.pending = 1;
+	events.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &events);
+	run_without_entry(v);
+	kvm_do(v->fd, KVM_GET_REGS, &after);
+	ASSERT_EQ(before.rip, after.rip);
+	ASSERT_EQ(before.rflags, after.rflags);
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &events);
+	ASSERT_EQ(1, events.nmi.pending);
+	events.nmi.pending = 0;
+	events.interrupt.shadow = 0;
 	kvm_do(v->fd, KVM_SET_VCPU_EVENTS, &events);
 	expect_done(v);
 }

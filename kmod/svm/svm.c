@@ -431,11 +431,6 @@ static void svm_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 	c->event_inj_err = error_code;
 }
 
-static void svm_uninject(struct rl_vcpu *vcpu)
-{
-	to_svm(vcpu)->vmcb->control.event_inj = 0;
-}
-
 static bool svm_intr_allowed(struct rl_vcpu *vcpu)
 {
 	return (rl_rflags_read(vcpu) & X86_EFLAGS_IF) &&
@@ -503,6 +498,15 @@ void svm_end_nmi_step(struct svm_vcpu *svm)
 		rflags &= ~X86_EFLAGS_RF;
 	rl_rflags_write(&svm->vcpu, rflags);
 	rl_request(&svm->vcpu, RL_REQ_EVENT);
+}
+
+static void svm_uninject(struct rl_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->control.event_inj = 0;
+	if (svm->nmi_step)
+		svm_end_nmi_step(svm);
 }
 
 void svm_nmi_unmasked(struct svm_vcpu *svm)
