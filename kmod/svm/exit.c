@@ -235,6 +235,9 @@ void svm_decode_exit(struct svm_vcpu *svm)
 	case (u32)SVM_EXIT_ERR:
 		exit->kind = RL_EXIT_FAIL_ENTRY;
 		exit->fail.reason = code;
+		/* Whether the flush that was asked for took place nobody says. */
+		svm->asid_generation = 0;
+		c->clean = 0;
 		break;
 	default:
 		exit->kind = kind_of(code);
