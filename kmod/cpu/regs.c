@@ -81,12 +81,12 @@ static bool pdptes_valid(struct rl_vcpu *vcpu, u64 cr3)
 	return true;
 }
 
-/* What the backend keeps and what the rest of the module reads. */
+/* What the rest of the module reads, and what the backend makes of it. */
 static void put_cr0(struct rl_vcpu *vcpu, u64 cr0)
 {
-	rl_ops->set_cr0(vcpu, cr0);
 	vcpu->cr0 = cr0;
 	vcpu->avail |= BIT(RL_REG_CR0);
+	rl_ops->set_cr0(vcpu, cr0);
 }
 
 /* In PAE mode the backend reads the PDPTEs on the way. */
@@ -94,23 +94,17 @@ static void put_cr3(struct rl_vcpu *vcpu, u64 cr3)
 {
 	int idx = srcu_read_lock(&vcpu->vm->srcu);
 
-	rl_ops->set_cr3(vcpu, cr3);
-	srcu_read_unlock(&vcpu->vm->srcu, idx);
 	vcpu->cr3 = cr3;
 	vcpu->avail |= BIT(RL_REG_CR3);
+	rl_ops->set_cr3(vcpu, cr3);
+	srcu_read_unlock(&vcpu->vm->srcu, idx);
 }
 
 static void put_cr4(struct rl_vcpu *vcpu, u64 cr4)
 {
-	rl_ops->set_cr4(vcpu, cr4);
 	vcpu->cr4 = cr4;
 	vcpu->avail |= BIT(RL_REG_CR4);
-}
-
-static void put_efer(struct rl_vcpu *vcpu, u64 efer)
-{
-	rl_ops->set_efer(vcpu, efer);
-	vcpu->efer = efer;
+	rl_ops->set_cr4(vcpu, cr4);
 }
 
 static bool cr0_valid(u64 cr0)
@@ -146,7 +140,7 @@ static int set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 
 	/* LMA follows PG: SDM Vol 3A, "Initializing IA-32e Mode". */
 	if (on != was_on && vcpu->efer & EFER_LME)
-		put_efer(vcpu, vcpu->efer ^ EFER_LMA);
+		rl_ops->set_efer(vcpu, vcpu->efer ^ EFER_LMA);
 	put_cr0(vcpu, cr0);
 	if (reload)
 		put_cr3(vcpu, rl_cr3_read(vcpu));
@@ -281,7 +275,7 @@ int rl_set_efer(struct rl_vcpu *vcpu, u64 efer, bool host)
 	efer = (efer & ~(u64)EFER_LMA) | (vcpu->efer & EFER_LMA);
 	if ((efer ^ vcpu->efer) & EFER_NX)
 		rl_request(vcpu, RL_REQ_TLB_FLUSH);
-	put_efer(vcpu, efer);
+	rl_ops->set_efer(vcpu, efer);
 	return 0;
 }
 
@@ -438,7 +432,7 @@ static int set_sregs_common(struct rl_vcpu *vcpu, const struct kvm_sregs *s)
 	rl_ops->set_dt(vcpu, &s->gdt, false);
 	vcpu->cr2 = s->cr2;
 	rl_set_cr8(vcpu, s->cr8);
-	put_efer(vcpu, s->efer);
+	rl_ops->set_efer(vcpu, s->efer);
 	put_cr0(vcpu, (s->cr0 & CR0_WRITABLE) | X86_CR0_ET);
 	put_cr4(vcpu, s->cr4);
 	put_cr3(vcpu, s->cr3);		/* last: the mode tells whether there are PDPTEs */
@@ -536,7 +530,7 @@ void rl_regs_reset(struct rl_vcpu *vcpu, bool init)
 	put_cr0(vcpu, kept);
 	put_cr4(vcpu, 0);
 	put_cr3(vcpu, 0);
-	put_efer(vcpu, 0);
+	rl_ops->set_efer(vcpu, 0);
 	vcpu->cr2 = 0;
 	vcpu->cr8 = 0;
 

@@ -148,8 +148,6 @@ void svm_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 	u64 hw = (cr0 & ~out) | X86_CR0_ET;
 	bool differs = hw != cr0;
 
-	vcpu->cr0 = cr0;
-	vcpu->avail |= BIT(RL_REG_CR0);
 	svm->vmcb->save.cr0 = hw;
 	svm_intercept(svm, INTERCEPT_CR0_READ, differs);
 	/* Otherwise only writes that change more than TS and MP are of interest. */
@@ -162,23 +160,14 @@ void svm_set_cr3(struct rl_vcpu *vcpu, u64 cr3)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	vcpu->cr3 = cr3;
-	vcpu->avail |= BIT(RL_REG_CR3);
 	svm->vmcb->save.cr3 = cr3;
 	svm_dirty(svm, CLEAN_CR);
-	/* A MOV to CR3 flushes; this one the CPU has not seen. */
-	rl_request(vcpu, RL_REQ_TLB_FLUSH);
 }
 
 void svm_set_cr4(struct rl_vcpu *vcpu, u64 cr4)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	if ((vcpu->cr4 ^ cr4) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
-				 X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_LA57))
-		rl_request(vcpu, RL_REQ_TLB_FLUSH);
-	vcpu->cr4 = cr4;
-	vcpu->avail |= BIT(RL_REG_CR4);
 	svm->vmcb->save.cr4 = cr4;
 	svm_dirty(svm, CLEAN_CR);
 }
@@ -190,7 +179,6 @@ void svm_set_efer(struct rl_vcpu *vcpu, u64 efer)
 	vcpu->efer = efer;
 	svm->vmcb->save.efer = efer | EFER_SVME;
 	svm_dirty(svm, CLEAN_CR);
-	rl_request(vcpu, RL_REQ_TLB_FLUSH);
 }
 
 /* Where an MSR lives in the save area; NULL: not there. */

@@ -199,11 +199,9 @@ static void load_pdptrs(struct rl_vcpu *vcpu)
 {
 	u64 pdpte[4] = {}, reserved = GENMASK_ULL(8, 5) | GENMASK_ULL(2, 1) |
 				      GENMASK_ULL(63, vcpu->maxphyaddr ?: 36);
-	int i, idx;
+	int i;
 
-	idx = srcu_read_lock(&vcpu->vm->srcu);
 	rl_guest_read(vcpu->vm, vcpu->cr3 & 0xffffffe0, pdpte, sizeof(pdpte));
-	srcu_read_unlock(&vcpu->vm->srcu, idx);
 	for (i = 0; i < 4; i++) {
 		if ((pdpte[i] & _PAGE_PRESENT) && (pdpte[i] & reserved))
 			pdpte[i] = 0;
@@ -217,15 +215,11 @@ void vmx_set_cr0(struct rl_vcpu *vcpu, u64 cr0)
 	vmcs_write(CR0_READ_SHADOW, cr0);
 	/* Caching stays on whatever the guest says: its memory is ordinary memory. */
 	vmcs_write(GUEST_CR0, (cr0 & ~(u64)(X86_CR0_NW | X86_CR0_CD)) | vmx_cfg.cr0_fixed1);
-	vcpu->cr0 = cr0;
-	vcpu->avail |= BIT(RL_REG_CR0);
 }
 
 /* Common code comes here, too, when the change of a mode makes PAE load its pointers. */
 void vmx_set_cr3(struct rl_vcpu *vcpu, u64 cr3)
 {
-	vcpu->cr3 = cr3;
-	vcpu->avail |= BIT(RL_REG_CR3);
 	vmcs_write(GUEST_CR3, cr3);
 	if ((rl_cr0_read(vcpu) & X86_CR0_PG) && (rl_cr4_read(vcpu) & X86_CR4_PAE) &&
 	    !(vcpu->efer & EFER_LMA))
@@ -238,8 +232,6 @@ void vmx_set_cr4(struct rl_vcpu *vcpu, u64 cr4)
 	vmcs_write(CR4_READ_SHADOW, cr4);
 	/* A machine check with CR4.MCE clear would shut the CPU down, not exit. */
 	vmcs_write(GUEST_CR4, cr4 | X86_CR4_VMXE | (native_read_cr4() & X86_CR4_MCE));
-	vcpu->cr4 = cr4;
-	vcpu->avail |= BIT(RL_REG_CR4);
 }
 
 void vmx_set_efer(struct rl_vcpu *vcpu, u64 efer)
