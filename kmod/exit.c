@@ -608,12 +608,6 @@ static int exit_unknown(struct rl_vcpu *vcpu)
 	return rl_internal_error(vcpu, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON);
 }
 
-static int exit_step(struct rl_vcpu *vcpu)
-{
-	rl_singlestep_done(vcpu);
-	return RL_RESUME;
-}
-
 /* Without the guest's state there is no going on, whether user space asked for this or not. */
 static int exit_notify(struct rl_vcpu *vcpu)
 {
@@ -652,7 +646,6 @@ static int (*const handlers[RL_NR_EXITS])(struct rl_vcpu *vcpu) = {
 	[RL_EXIT_APIC_WRITE]	= exit_none,
 	[RL_EXIT_EOI_INDUCED]	= exit_none,
 	[RL_EXIT_TPR_BELOW]	= exit_none,
-	[RL_EXIT_STEP]		= exit_step,
 	[RL_EXIT_TIMER]		= exit_none,
 	[RL_EXIT_BUS_LOCK]	= exit_none,
 	[RL_EXIT_NOTIFY]	= exit_notify,

@@ -45,8 +45,6 @@
 	X(EOI_INDUCED, "eoi")						\
 	/* TPR dropped below the threshold */				\
 	X(TPR_BELOW, "tpr-below")					\
-	/* monitor trap flag */						\
-	X(STEP, "step")							\
 	/* preemption timer stands for the TSC deadline */		\
 	X(TIMER, "timer")						\
 	/* an instruction locked the bus; done with it */		\

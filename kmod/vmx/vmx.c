@@ -301,7 +301,7 @@ static void write_controls(struct vmx_vcpu *v)
 	if (vmx_cfg.tick)
 		vmcs_set(VMX_PREEMPTION_TIMER_VALUE, &v->copy.timer, vmx_cfg.tick);
 	vmcs_set(VM_ENTRY_CONTROLS, &v->copy.entry, vmx_cfg.entry & ~VM_ENTRY_IA32E_MODE);
-	vmcs_set(GUEST_ACTIVITY_STATE, &v->copy.activity, GUEST_ACTIVITY_ACTIVE);
+	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	vmcs_write(TSC_OFFSET, v->vcpu.tsc_offset);
 }
 

@@ -55,7 +55,6 @@ enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
 /* Set by vmcs_set_*(): the value that a VMCS field holds. */
 struct vmx_copy {
 	u32 pin, exec, exec2, entry, exceptions, tpr_threshold, timer;
-	u32 activity;			/* only ever ACTIVE unless HLT does not exit */
 };
 
 /**
