@@ -151,6 +151,12 @@ TEST_F(blk, other_requests)
 		  vdev_blk_io(&self->d, VIRTIO_BLK_T_DISCARD, 0, VDEV_DATA, 16, 1));
 	ASSERT_EQ(VIRTIO_BLK_S_IOERR,
 		  vdev_blk_io(&self->d, VIRTIO_BLK_T_DISCARD, 0, VDEV_DATA, 15, 1));
+	/* As many ranges as there may be, none of them with anything in it, and one more. */
+	memset(range, 0, 257 * sizeof(*range));
+	ASSERT_EQ(0, vdev_blk_io(&self->d, VIRTIO_BLK_T_DISCARD, 0, VDEV_DATA, 256 * 16, 1));
+	ASSERT_EQ(VIRTIO_BLK_S_IOERR,
+		  vdev_blk_io(&self->d, VIRTIO_BLK_T_DISCARD, 0, VDEV_DATA, 257 * 16, 1));
+	range->sector = SECTOR(0x6000);
 	range->num_sectors = 8;
 	range->flags = 2;
 	ASSERT_EQ(VIRTIO_BLK_S_UNSUPP,

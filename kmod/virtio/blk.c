@@ -499,7 +499,10 @@ static int req_check(struct blk_req *req, u32 in_len, u32 out_len)
 	case VIRTIO_BLK_T_WRITE_ZEROES:
 		req->len = out_len;
 		if (blk->rdonly || !req->len ||
-		    req->len % sizeof(struct virtio_blk_discard_write_zeroes))
+		    req->len % sizeof(struct virtio_blk_discard_write_zeroes) ||
+		    /* Nothing ends a request before its time, not even SIGKILL. */
+		    req->len / sizeof(struct virtio_blk_discard_write_zeroes) >
+		    RINGLET_BLK_MAX_RANGES)
 			return -EIO;
 		return 0;
 	case VIRTIO_BLK_T_GET_ID:

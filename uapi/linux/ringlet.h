@@ -56,6 +56,7 @@
 #define RINGLET_MAX_QUEUES		32	/* of a device */
 #define RINGLET_MAX_QUEUE_SIZE		1024	/* descriptors */
 #define RINGLET_MAX_BACKENDS		16
+#define RINGLET_BLK_MAX_RANGES		256	/* of one discard or write zeroes, or it fails */
 
 /* Types of devices: the numbers of the virtio specification, "Device Types". */
 #define RINGLET_DEVICE_NET		1
