@@ -14,6 +14,8 @@ KSELFTEST_FAST="x86_64/cpuid_test x86_64/cr4_cpuid_sync_test x86_64/get_msr_inde
 	x86_64/xapic_state_test x86_64/fix_hypercall_test x86_64/monitor_mwait_test
 	x86_64/platform_info_test x86_64/sync_regs_test x86_64/userspace_msr_exit_test
 	kvm_create_max_vcpus set_memory_region_test steal_time system_counter_offset_test"
+# What takes an emulator longer than there is time for.
+KSELFTEST_SLOW="hardware_disable_test memslot_perf_test rseq_test"
 KSELFTEST_TARBALL=/usr/src/linux-source-6.1.tar.xz
 
 # Only what they are built from: the headers of the kernel's interface are those of
