@@ -5,10 +5,12 @@
  */
 #include "lib.h"
 #include "harness.h"
+#include <asm/prctl.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 static u32 stop;
 static u64 counters[MAX_VCPUS];
@@ -272,9 +274,9 @@ static bool ldt_has(u16 sel)
 	return ok;
 }
 
-static bool grow_ldt(u32 entry)
+static bool set_ldt(u32 entry, u32 base)
 {
-	struct { u32 entry, base, limit, flags; } desc = { entry, 0, 0xfffff, 0x51 };
+	struct { u32 entry, base, limit, flags; } desc = { entry, base, 0xfffff, 0x51 };
 
 	return !syscall(SYS_modify_ldt, 0x11, &desc, sizeof(desc));
 }
@@ -311,7 +313,7 @@ TEST(cpu_keeps_its_ldt)
 		SKIP(return, "one CPU");
 	if (rl_host_is_amd() && strcmp(rl_dev_path(), "/dev/ringlet"))
 		SKIP(return, "Linux 6.1's kvm_amd loads the LDT that was there before");
-	if (!grow_ldt(0))
+	if (!set_ldt(0, 0))
 		SKIP(return, "no modify_ldt()");
 	pin(pthread_self(), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(entries); i++) {
@@ -320,12 +322,137 @@ TEST(cpu_keeps_its_ldt)
 
 		ASSERT_EQ(0, pthread_create(&thread, NULL, run_and_look, &run));
 		WAIT_FOR(G(vm, counters[0]));
-		EXPECT_TRUE(grow_ldt(entries[i]));
+		EXPECT_TRUE(set_ldt(entries[i], 0));
 		G(vm, stop) = 1;
 		pthread_join(thread, NULL);
 		EXPECT_TRUE(run.found);
 		vm_free(vm);
 	}
+}
+
+/* What only some processes have: data segments, of an LDT even, and permission to use ports. */
+struct segments {
+	long ret;
+	u64 fs_word, gs_word;		/* the first of each segment */
+	u16 ds, es, fs, gs;
+};
+
+static void guest_spoil_slowly(u64 id)
+{
+	for (;;) {
+		asm volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs"
+			     : : "r"(SEL_UDATA));
+		for (int i = 0; i < 5000; i++)
+			cpu_relax();
+		outb(0x80, 0);
+	}
+}
+
+/* FS is where C has its thread's data: nothing but system calls until that is back. */
+static void run_in_segments(struct vcpu *v, u16 sel, struct segments *s)
+{
+	unsigned long fs_base, nr = SYS_ioctl, fd = v->fd, cmd = KVM_RUN;
+
+	syscall(SYS_arch_prctl, ARCH_GET_FS, &fs_base);
+	asm volatile("mov %w[sel], %%ds; mov %w[sel], %%es\n"
+		     "mov %w[sel], %%fs; mov %w[sel], %%gs\n"
+		     "syscall\n"
+		     "mov %%rax, %c[ret](%[s])\n"
+		     "mov %%ds, %c[ds](%[s]); mov %%es, %c[es](%[s])\n"
+		     "mov %%fs, %c[fs](%[s]); mov %%gs, %c[gs](%[s])\n"
+		     "test $4, %[sel]; jz 1f\n"
+		     "mov %%fs:0, %%rax; mov %%rax, %c[fs_word](%[s])\n"
+		     "mov %%gs:0, %%rax; mov %%rax, %c[gs_word](%[s])\n"
+		     "1: xor %%eax, %%eax\n"
+		     "mov %%eax, %%ds; mov %%eax, %%es; mov %%eax, %%fs; mov %%eax, %%gs\n"
+		     "mov %[prctl], %%eax; mov %[set_fs], %%edi; mov %[base], %%rsi; syscall\n"
+		     : "+a"(nr), "+D"(fd), "+S"(cmd)
+		     : "d"(0l), [s] "b"(s), [sel] "r"((u64)sel), [base] "r"(fs_base),
+		       [prctl] "i"(SYS_arch_prctl), [set_fs] "i"(ARCH_SET_FS),
+		       [ret] "i"(offsetof(struct segments, ret)),
+		       [ds] "i"(offsetof(struct segments, ds)),
+		       [es] "i"(offsetof(struct segments, es)),
+		       [fs] "i"(offsetof(struct segments, fs)),
+		       [gs] "i"(offsetof(struct segments, gs)),
+		       [fs_word] "i"(offsetof(struct segments, fs_word)),
+		       [gs_word] "i"(offsetof(struct segments, gs_word))
+		     : "rcx", "r11", "memory", "cc");
+}
+
+static volatile bool refused;
+
+static void port_refused(int sig, siginfo_t *info, void *ctx)
+{
+	refused = true;
+	((ucontext_t *)ctx)->uc_mcontext.gregs[REG_RIP]++;	/* of OUT */
+}
+
+static bool may_write(u16 port)
+{
+	refused = false;
+	asm volatile("outb %%al, %%dx" : : "a"(0), "d"(port));
+	return !refused;
+}
+
+#define USER_DS		0x2b
+
+struct special {
+	struct vcpu *v;
+	u32 nr;
+	u16 sel;
+	u64 *word;
+	bool ports;
+};
+
+static void *run_special(void *arg)
+{
+	static const u16 port[] = { 0x80, 0xed };
+	struct special *p = arg;
+	struct segments s;
+	u16 sel = p->sel;
+
+	pin(pthread_self(), 0);
+	p->ports = !syscall(SYS_ioperm, port[p->nr], 1, 1);
+	for (int i = 0; i < 40; i++) {
+		run_in_segments(p->v, sel, &s);
+		CHECK(p->v, !s.ret && p->v->run->exit_reason == KVM_EXIT_IO, "KVM_RUN: %ld", s.ret);
+		CHECK(p->v, s.ds == sel && s.es == sel && s.fs == sel && s.gs == sel,
+		      "selectors are %#x %#x %#x %#x", s.ds, s.es, s.fs, s.gs);
+		CHECK(p->v, !(sel & 4) || (s.fs_word == *p->word && s.gs_word == *p->word),
+		      "segments are elsewhere: %#lx %#lx", (long)s.fs_word, (long)s.gs_word);
+		if (p->ports && p->nr == 0) {
+			CHECK(p->v, may_write(port[0]), "the port that it may use");
+			CHECK(p->v, !may_write(port[1]), "the other thread's port");
+		}
+		sched_yield();
+	}
+	return NULL;
+}
+
+TEST(thread_keeps_its_segments_and_ports)
+{
+	struct sigaction sa = { .sa_sigaction = port_refused, .sa_flags = SA_SIGINFO };
+	struct vm *vm = vm_long(2, guest_spoil_slowly, 0);
+	struct special p[2] = {};
+	bool ldt = !rl_host_is_tcg();	/* which dies of it, with kvm.ko just so */
+
+	sigaction(SIGSEGV, &sa, NULL);
+	for (u32 i = 0; i < 2; i++) {
+		p[i] = (struct special) { vm->vcpus[i], i };
+		p[i].word = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		ASSERT_NE(MAP_FAILED, (void *)p[i].word);
+		*p[i].word = 0x5e9 + i;
+		/* Without an LDT what 32-bit processes have; its base is 0. */
+		p[i].sel = ldt && set_ldt(i, (u64)p[i].word) ? i << 3 | 7 : USER_DS;
+	}
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&p[i].v->thread, NULL, run_special, &p[i]));
+	for (int i = 0; i < 2; i++)
+		pthread_join(p[i].v->thread, NULL);
+	if (!p[0].ports)
+		TH_LOG("no ioperm(): ports not looked at");
+	vm_free(vm);
 }
 
 /* A debugger's breakpoint on the thread survives guests that have their own. */
