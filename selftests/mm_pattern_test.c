@@ -93,15 +93,6 @@ static void guest_check(u64 id)
 
 /* Host side */
 
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	close(fd);
-	return ok;
-}
-
 static u64 number(const char *path)
 {
 	unsigned long long n = 0;
@@ -194,10 +185,10 @@ static bool enter_cgroup(void)
 	mkdir(CGROUPS, 0700);
 	if (mount("cgroup", CGROUPS, "cgroup2", 0, NULL))
 		return false;
-	put(CGROUPS "/cgroup.subtree_control", "+memory");
+	rl_put(CGROUPS "/cgroup.subtree_control", "+memory");
 	mkdir(CGROUP, 0700);
 	snprintf(pid, sizeof(pid), "%d", getpid());
-	return put(CGROUP "/cgroup.procs", pid);
+	return !rl_put(CGROUP "/cgroup.procs", pid);
 }
 
 static void leave_cgroup(void)
@@ -205,7 +196,7 @@ static void leave_cgroup(void)
 	char pid[20];
 
 	snprintf(pid, sizeof(pid), "%d", getpid());
-	put(CGROUPS "/cgroup.procs", pid);
+	rl_put(CGROUPS "/cgroup.procs", pid);
 	rmdir(CGROUP);
 	umount(CGROUPS);
 }
@@ -257,7 +248,7 @@ TEST_F(mem, limited)
 		SKIP(return, "no memory cgroup with swap");
 	/* A guest that touches everything at once leaves nothing to reclaim on the way down. */
 	G(self->vm, hold) = 1;
-	ASSERT_TRUE(put(CGROUP "/memory.max", "12M"));
+	ASSERT_EQ(0, rl_put(CGROUP "/memory.max", "12M"));
 	G(self->vm, hold) = 0;
 	for (int i = 0; i < 3; i++) {
 		wait_passes(self->vm, 1);
@@ -265,7 +256,7 @@ TEST_F(mem, limited)
 		EXPECT_GE(12 << 20, number(CGROUP "/memory.current"));
 	}
 	EXPECT_LT(3 << 20, swapped);
-	ASSERT_TRUE(put(CGROUP "/memory.max", "max"));
+	ASSERT_EQ(0, rl_put(CGROUP "/memory.max", "max"));
 }
 
 /* All of it, again and again, by the owner's wish. */
@@ -284,20 +275,20 @@ TEST_F(mem, merged)
 
 	if (variant->shared)
 		SKIP(return, "KSM merges anonymous pages");
-	if (!put("/sys/kernel/mm/ksm/sleep_millisecs", "0") ||
-	    !put("/sys/kernel/mm/ksm/pages_to_scan", "4000"))
+	if (rl_put("/sys/kernel/mm/ksm/sleep_millisecs", "0") ||
+	    rl_put("/sys/kernel/mm/ksm/pages_to_scan", "4000"))
 		SKIP(return, "no KSM");
 	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_MERGEABLE));
-	ASSERT_TRUE(put("/sys/kernel/mm/ksm/run", "1"));
+	ASSERT_EQ(0, rl_put("/sys/kernel/mm/ksm/run", "1"));
 	/* what is merged is written and parts again: there is always some of it */
 	for (int i = 0; i < 3 || most < before + 64; i++) {
 		wait_passes(self->vm, 1);
 		now = number("/sys/kernel/mm/ksm/pages_sharing");
 		most = now > most ? now : most;
 	}
-	ASSERT_TRUE(put("/sys/kernel/mm/ksm/run", "2"));
+	ASSERT_EQ(0, rl_put("/sys/kernel/mm/ksm/run", "2"));
 	wait_passes(self->vm, 1);
-	put("/sys/kernel/mm/ksm/run", "0");
+	rl_put("/sys/kernel/mm/ksm/run", "0");
 	madvise(self->mem, SIZE, MADV_UNMERGEABLE);
 }
 
@@ -322,7 +313,7 @@ TEST_F(mem, collapsed_and_split)
 			mprotect(self->mem + at, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
 			mprotect(self->mem + at, PAGE, PROT_READ | PROT_WRITE);
 		}
-		put("/sys/kernel/debug/split_huge_pages", text);
+		rl_put("/sys/kernel/debug/split_huge_pages", text);
 	}
 }
 
@@ -348,7 +339,7 @@ TEST_F(mem, moved)
 		if (nodes) {
 			ASSERT_LE(0, move_all(self->mem, i & 1 ? 0 : 1));
 		} else {
-			moved += put("/proc/sys/vm/compact_memory", "1");
+			moved += !rl_put("/proc/sys/vm/compact_memory", "1");
 		}
 		if (i < 4)
 			moved += !madvise(self->mem + (37 + i * 601) * PAGE, PAGE,

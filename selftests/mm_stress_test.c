@@ -93,16 +93,6 @@ static void host_fill(u8 *mem, u64 round)
 		*(volatile u64 *)(mem + i * PAGE + 8 * (i % 512)) = PATTERN(i, round);
 }
 
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 static u64 read_number(const char *path)
 {
 	unsigned long long n = 0;
@@ -346,8 +336,8 @@ TEST_F(mm, ksm)
 	u64 *words = (u64 *)self->mem;
 	u64 before;
 
-	if (!write_file("/sys/kernel/mm/ksm/sleep_millisecs", "0") ||
-	    !write_file("/sys/kernel/mm/ksm/pages_to_scan", "5000"))
+	if (rl_put("/sys/kernel/mm/ksm/sleep_millisecs", "0") ||
+	    rl_put("/sys/kernel/mm/ksm/pages_to_scan", "5000"))
 		SKIP(return, "no KSM");
 	for (int i = 0; i < 64 * 512; i++)
 		words[i] = 0x6b736d6b736d + i % 512;
@@ -355,7 +345,7 @@ TEST_F(mm, ksm)
 		ASSERT_EQ(0x6b736d6b736d, puppet_read(v, GPA + i * PAGE));
 	before = read_number("/sys/kernel/mm/ksm/pages_sharing");
 	ASSERT_EQ(0, madvise(self->mem, 64 * PAGE, MADV_MERGEABLE));
-	ASSERT_TRUE(write_file(run, "1"));
+	ASSERT_EQ(0, rl_put(run, "1"));
 	WAIT_FOR(read_number("/sys/kernel/mm/ksm/pages_sharing") >= before + 60);
 	for (int i = 0; i < 64; i++)
 		ASSERT_EQ(0x6b736d6b736d, puppet_read(v, GPA + i * PAGE));
@@ -369,12 +359,12 @@ TEST_F(mm, ksm)
 		ASSERT_EQ(0x6b736d6b736d + 1, words[i * 512 + 1]);
 	}
 	/* unmerge: every page is its own again */
-	ASSERT_TRUE(write_file(run, "2"));
+	ASSERT_EQ(0, rl_put(run, "2"));
 	puppet_write(v, GPA + 11 * PAGE, 11);
 	for (int i = 12; i < 64; i++)
 		ASSERT_EQ(0x6b736d6b736d, puppet_read(v, GPA + i * PAGE));
 	ASSERT_EQ(11, words[11 * 512]);
-	write_file(run, "0");
+	rl_put(run, "0");
 }
 
 /* The guest's writes are the process's writes, also for CRIU's dirty bits. */
@@ -389,7 +379,7 @@ TEST_F(mm, soft_dirty)
 		SKIP(return, "no soft-dirty bits");
 	for (int round = 0; round < 3; round++) {
 		puppet_call(v, guest_fill, round);
-		ASSERT_TRUE(write_file("/proc/self/clear_refs", "4"));
+		ASSERT_EQ(0, rl_put("/proc/self/clear_refs", "4"));
 		ASSERT_EQ(0, puppet_call(v, guest_wrong, round));
 		for (u64 i = 0; i < PAGES; i++)
 			ASSERT_EQ(0, pagemap(self->mem + i * PAGE) & bit);
@@ -630,8 +620,8 @@ TEST_F(stress, everything)
 {
 	int status;
 
-	write_file("/sys/kernel/mm/ksm/pages_to_scan", "1000");
-	write_file("/sys/kernel/mm/ksm/run", "1");
+	rl_put("/sys/kernel/mm/ksm/pages_to_scan", "1000");
+	rl_put("/sys/kernel/mm/ksm/run", "1");
 	for (int i = 0; i < 60; i++) {
 		pid_t pid;
 
@@ -649,14 +639,14 @@ TEST_F(stress, everything)
 			_exit(0);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		madvise(self->mem, SIZE, MADV_PAGEOUT);
-		write_file("/proc/sys/vm/compact_memory", "1");
-		write_file("/proc/self/clear_refs", i & 1 ? "4" : "1");
+		rl_put("/proc/sys/vm/compact_memory", "1");
+		rl_put("/proc/self/clear_refs", i & 1 ? "4" : "1");
 		if (i % 4 == 0)
 			wait_round(self->vm);
 	}
-	write_file("/sys/kernel/mm/ksm/run", "2");
+	rl_put("/sys/kernel/mm/ksm/run", "2");
 	wait_round(self->vm);
-	write_file("/sys/kernel/mm/ksm/run", "0");
+	rl_put("/sys/kernel/mm/ksm/run", "0");
 }
 
 /* A copy that is kept up by the dirty log alone is complete in the end. */

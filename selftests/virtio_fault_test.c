@@ -20,17 +20,6 @@
 #define DM_NAME		"ringlet_fault"
 #define NULLB		"/sys/kernel/config/nullb/ringlet_fault"
 
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		r = -errno;
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
 static char disk[32];		/* node of a block device in memory */
 
 /* A reason why there is none. */
@@ -43,9 +32,9 @@ static const char *disk_create(void)
 	       "mount -t configfs none /sys/kernel/config 2> /dev/null");
 	if (mkdir(NULLB, 0700) && errno != EEXIST)
 		return "no null_blk";
-	put(NULLB "/memory_backed", "1");
-	put(NULLB "/size", "8");
-	put(NULLB "/power", "1");
+	rl_put(NULLB "/memory_backed", "1");
+	rl_put(NULLB "/size", "8");
+	rl_put(NULLB "/power", "1");
 	fd = open(NULLB "/index", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, index, sizeof(index) - 1) <= 0)
 		return "no null_blk device";
@@ -362,7 +351,7 @@ TEST(unplugged)
 	for (n = 0; n < 16; n++)
 		ASSERT_LE(0, vdev_blk_add(&d, 0, VIRTIO_BLK_T_IN, 0, VDEV_DATA, 32768, 1, n));
 	vdev_kick(&d, 0);
-	ASSERT_EQ(0, put(NULLB "/power", "0"));
+	ASSERT_EQ(0, rl_put(NULLB "/power", "0"));
 	/* Those end well or with an error, but they do; the next ones fail. */
 	for (; n; n--) {
 		u32 len;
@@ -468,7 +457,7 @@ TEST(frozen)
 	vdev_init(&d, vm, vdev_blk(vm, fd, 0, 1), 1, 64, 1ull << VIRTIO_BLK_F_FLUSH);
 	close(fd);
 	vdev_start(&d);
-	ASSERT_EQ(0, put("/proc/sys/vm/drop_caches", "1"));
+	ASSERT_EQ(0, rl_put("/proc/sys/vm/drop_caches", "1"));
 	ASSERT_EQ(0, ioctl(fs, FIFREEZE, 0));
 	fill(&d, 5);
 	id = vdev_blk_add(&d, 0, VIRTIO_BLK_T_OUT, 0, VDEV_DATA, 4096, 1, 1);

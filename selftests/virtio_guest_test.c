@@ -16,18 +16,6 @@
 #define REQ_GPA(i)	(FREE_GPA + 0x4000 + (i) * 0x40)
 #define BUF_GPA(i)	(FREE_GPA + 0x10000 + (i) * 0x1000)
 
-/* A disk that keeps what is written, made by null_blk; @how: further parameters. -1 without. */
-static int null_disk(const char *how)
-{
-	char cmd[200];
-
-	snprintf(cmd, sizeof(cmd), "exec >/dev/null 2>&1; rmmod null_blk; "
-		 "modprobe null_blk memory_backed=1 nr_devices=1 gb=1 bs=512 %s", how);
-	if (system(cmd))
-		return -1;
-	return open("/dev/nullb0", O_RDWR | O_DIRECT | O_CLOEXEC);
-}
-
 /* Guest side */
 
 static struct virtq gq;
@@ -173,7 +161,7 @@ FIXTURE_SETUP(vblk)
 	if (!vdev_supported())
 		SKIP(_exit(KSFT_HARNESS_SKIP), "no data planes in this kernel");
 	if (variant->disk) {
-		self->disk = null_disk(variant->disk);
+		self->disk = vdev_null_disk(variant->disk, O_DIRECT);
 		if (self->disk < 0)
 			SKIP(_exit(KSFT_HARNESS_SKIP), "no null_blk");
 	} else {
@@ -552,7 +540,7 @@ TEST(direct)
 		{ 0, 4096, 1 }, { 512, 512, 3 }, { 3584, 1024, 5 }, { 1024, 61440, 16 },
 		{ 0, 1 << 16, 16 }, { 0, 1536, 2 }, { 256, 512, 1, true }, { 0, 256, 2 },
 	};
-	int disk = null_disk(""), cached = open("/dev/nullb0", O_RDWR | O_CLOEXEC);
+	int disk = vdev_null_disk("", O_DIRECT), cached = open("/dev/nullb0", O_RDWR | O_CLOEXEC);
 	u8 *data, *copy = malloc(1 << 20);
 	long before = pinned(), bytes;
 	struct vm *vm;

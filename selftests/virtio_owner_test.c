@@ -47,17 +47,6 @@ static long long value(const char *path, const char *key)
 	return -1;
 }
 
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		r = -errno;
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
 /* A thread that is lent */
 struct lent {
 	pthread_t thread;
@@ -72,7 +61,7 @@ static void *lend(void *arg)
 	struct lent *l = arg;
 
 	if (l->cgroup)
-		CHECK(NULL, !put(l->cgroup, "0"), "%s", l->cgroup);
+		CHECK(NULL, !rl_put(l->cgroup, "0"), "%s", l->cgroup);
 	if (l->nice)
 		CHECK(NULL, nice(l->nice) == l->nice, "nice");
 	l->tid = syscall(SYS_gettid);
@@ -153,27 +142,15 @@ static u8 ring(struct owner *o, u32 type, u64 sector, u32 len)
 	return *(u8 *)vm_hva(o->vm, VDEV_DATA - 0x8000 + sizeof(struct virtio_blk_outhdr));
 }
 
-/* Opened with @flags; a test that needs it is skipped without. */
-static int null_disk(const char *how, int flags)
-{
-	char cmd[200];
-
-	snprintf(cmd, sizeof(cmd), "exec >/dev/null 2>&1; rmmod null_blk; "
-		 "modprobe null_blk memory_backed=1 nr_devices=1 gb=1 bs=512 %s", how);
-	if (system(cmd))
-		return -1;
-	return open("/dev/nullb0", O_RDWR | O_CLOEXEC | flags);
-}
-
 static int put_cold(void)
 {
-	return put("/proc/sys/vm/drop_caches", "1");
+	return rl_put("/proc/sys/vm/drop_caches", "1");
 }
 
 /* Which thread a transfer is by is what the kernel's own accounting says. */
 TEST(by_whom)
 {
-	int disk = null_disk("irqmode=0", O_DIRECT), cached;
+	int disk = vdev_null_disk("irqmode=0", O_DIRECT), cached;
 	struct lent l = { .nice = 7 };
 	pid_t me = getpid();
 	struct owner o;
@@ -239,7 +216,7 @@ static int kernel_threads(char *names, size_t size)
 TEST(no_kernel_threads)
 {
 	static char before[16384], during[16384];
-	int disk = null_disk("irqmode=2 completion_nsec=1000000", O_DIRECT);
+	int disk = vdev_null_disk("irqmode=2 completion_nsec=1000000", O_DIRECT);
 	struct lent l = {};
 	struct owner o;
 
@@ -262,14 +239,14 @@ TEST(no_kernel_threads)
 /* In a cgroup of its own, with one more for each of its two threads. */
 static int owner_in_cgroup(void)
 {
-	int disk = null_disk("irqmode=0", O_DIRECT), cached = open("/dev/nullb0", O_RDWR);
+	int disk = vdev_null_disk("irqmode=0", O_DIRECT), cached = open("/dev/nullb0", O_RDWR);
 	struct lent l = { .cgroup = OWNER "/lent/cgroup.threads" };
 	long long cpu_vcpu, cpu_lent, reads, writes;
 	struct owner o;
 
 	CHECK(NULL, disk >= 0 && cached >= 0, "null_blk");
-	CHECK(NULL, !put(OWNER "/cgroup.procs", "0"), "cgroup.procs");
-	CHECK(NULL, !put(OWNER "/vcpu/cgroup.threads", "0"), "cgroup.threads");
+	CHECK(NULL, !rl_put(OWNER "/cgroup.procs", "0"), "cgroup.procs");
+	CHECK(NULL, !rl_put(OWNER "/vcpu/cgroup.threads", "0"), "cgroup.threads");
 
 	/* The doorbell's way: nothing else runs. */
 	owner_init(&o, disk);
@@ -313,13 +290,13 @@ static const char *make_cgroups(void)
 	mkdir(CGROUPS, 0700);
 	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
 		return "no cgroup v2";
-	if (put(CGROUPS "/cgroup.subtree_control", "+io +cpu +memory"))
+	if (rl_put(CGROUPS "/cgroup.subtree_control", "+io +cpu +memory"))
 		return "no controllers for I/O, CPU and memory";
 	if (mkdir(OWNER, 0700) || mkdir(OWNER "/vcpu", 0700) || mkdir(OWNER "/lent", 0700))
 		return "no right to make cgroups";
-	if (put(OWNER "/vcpu/cgroup.type", "threaded") ||
-	    put(OWNER "/lent/cgroup.type", "threaded") ||
-	    put(OWNER "/cgroup.subtree_control", "+cpu"))
+	if (rl_put(OWNER "/vcpu/cgroup.type", "threaded") ||
+	    rl_put(OWNER "/lent/cgroup.type", "threaded") ||
+	    rl_put(OWNER "/cgroup.subtree_control", "+cpu"))
 		return "no cgroups of threads";
 	return NULL;
 }
@@ -332,7 +309,7 @@ TEST(cgroup)
 
 	if (!vdev_supported())
 		SKIP(return, "no data planes in this kernel");
-	status = null_disk("", 0);
+	status = vdev_null_disk("", 0);
 	if (status < 0)
 		SKIP(return, "no null_blk");
 	close(status);
@@ -362,7 +339,7 @@ static long long switches(const struct lent *l)
 
 TEST(idle)
 {
-	int disk = null_disk("irqmode=0", O_DIRECT);
+	int disk = vdev_null_disk("irqmode=0", O_DIRECT);
 	struct lent l = {};
 	struct owner o;
 	long long n;
@@ -394,7 +371,7 @@ TEST(idle)
 /* Nobody polls where the bound is nothing. */
 TEST(no_polling)
 {
-	int disk = null_disk("irqmode=2 completion_nsec=2000000", O_DIRECT);
+	int disk = vdev_null_disk("irqmode=2 completion_nsec=2000000", O_DIRECT);
 	struct ringlet_queue_stats st;
 	struct lent l = {};
 	char old[16] = "";
@@ -414,7 +391,7 @@ TEST(no_polling)
 	vdev_init(&d, vm, vdev_blk(vm, disk, 0, 1), 1, 64, F(VIRTIO_BLK_F_FLUSH));
 	kvm_do(d.fd, RINGLET_DEV_START, 0);
 
-	ASSERT_EQ(0, put(POLL_NS, "0"));
+	ASSERT_EQ(0, rl_put(POLL_NS, "0"));
 	lend_to(&d, &l);
 	for (int i = 0; i < 20; i++)
 		ASSERT_EQ(0, vdev_blk_io(&d, VIRTIO_BLK_T_IN, 0, VDEV_DATA, 4096, 1));
@@ -422,7 +399,7 @@ TEST(no_polling)
 	EXPECT_EQ(0, st.polls);
 	EXPECT_EQ(0, st.polls_in_vain);
 
-	EXPECT_EQ(0, put(POLL_NS, old));
+	EXPECT_EQ(0, rl_put(POLL_NS, old));
 	vdev_stop(&d);
 	pthread_join(l.thread, NULL);
 	vdev_free(&d);

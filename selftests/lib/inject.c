@@ -6,15 +6,6 @@
 
 static int nth_fd = -1;
 
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	close(fd);
-	return ok;
-}
-
 /* Every allocation may fail, also one that may sleep, and without a word in the log. */
 bool inject_possible(void)
 {
@@ -23,13 +14,13 @@ bool inject_possible(void)
 
 	for (u32 i = 0; i < ARRAY_SIZE(what); i++) {
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", what[i]);
-		if (!put(path, "0"))
+		if (rl_put(path, "0"))
 			return false;
 	}
-	if (!put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
-	    !put("/sys/kernel/debug/fail_page_alloc/min-order", "0"))
+	if (rl_put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
+	    rl_put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
+	    rl_put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
+	    rl_put("/sys/kernel/debug/fail_page_alloc/min-order", "0"))
 		return false;
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	return nth_fd >= 0;

@@ -171,6 +171,7 @@ void vcpu_start(struct vcpu *v);
 void vcpu_join(struct vcpu *v);
 void vcpu_wait_stage(struct vcpu *v, u64 stage);
 void vm_run_all(struct vm *vm);			/* each vCPU in a thread, to the end */
+int rl_put(const char *path, const char *text);	/* into a file of the kernel's; 0 or -errno */
 void rl_one_cpu(void);				/* this thread, and those it starts from now on */
 
 /* Loop until cond holds; the test's alarm ends a wait that never does. */

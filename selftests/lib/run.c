@@ -242,6 +242,17 @@ void vm_run_all(struct vm *vm)
 		vcpu_join(vm->vcpus[i]);
 }
 
+int rl_put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		r = -errno;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 void rl_one_cpu(void)
 {
 	cpu_set_t one;

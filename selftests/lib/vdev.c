@@ -14,6 +14,17 @@ bool vdev_supported(void)
 	return !r && caps.version == 1;
 }
 
+int vdev_null_disk(const char *how, int flags)
+{
+	char cmd[200];
+
+	snprintf(cmd, sizeof(cmd), "exec >/dev/null 2>&1; rmmod null_blk; "
+		 "modprobe null_blk memory_backed=1 nr_devices=1 gb=1 bs=512 %s", how);
+	if (system(cmd))
+		return -1;
+	return open("/dev/nullb0", O_RDWR | O_CLOEXEC | flags);
+}
+
 struct vm *vdev_vm(void)
 {
 	struct vm *vm = vm_new(VM_IRQCHIP);

@@ -32,6 +32,8 @@ struct vdev {
 #define VDEV_DATA	0x100000ull
 
 bool vdev_supported(void);
+/* A new disk that keeps what is written, opened with @flags; @how: null_blk's further parameters. */
+int vdev_null_disk(const char *how, int flags);	/* -1 without null_blk */
 struct vm *vdev_vm(void);
 /* Everything but START: one more than one queue if @nr says so. @fd: from RINGLET_CREATE_DEVICE. */
 void vdev_init(struct vdev *d, struct vm *vm, int fd, int nr, u16 size, u64 features);
