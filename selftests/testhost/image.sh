@@ -191,7 +191,6 @@ stage_guest()
 	archive=$(find_kernel stock && guest_archive) || exit 1
 	stage_file "$root" "$image" /guest/vmlinuz
 	stage_file "$root" "$archive" /guest/initrd
-	case $HOST in intel|amd-full) return ;; esac	# Bochs would take long to load them
 	image=$(find_kernel stock && guest_vmlinux) || exit 1
 	[ -z "$image" ] || stage_file "$root" "$image" /guest/vmlinux
 	image=$(find_kernel stock && guest_disk) || exit 1
