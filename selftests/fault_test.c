@@ -336,6 +336,12 @@ TEST_F(fault, unemulated)
 	puppet_set(self->v, PUPPET_CALL, (u64)guest_user, 0, BLOB_GPA);
 	expect_exit(self->v, KVM_EXIT_INTERNAL_ERROR);
 	EXPECT_EQ(KVM_INTERNAL_ERROR_EMULATION, self->v->run->internal.suberror);
+	/* Which instruction it was, for a user space that can do better. */
+	EXPECT_LE(3, self->v->run->emulation_failure.ndata);
+	EXPECT_TRUE(self->v->run->emulation_failure.flags &
+		    KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES);
+	EXPECT_LE(2, self->v->run->emulation_failure.insn_size);
+	EXPECT_EQ(0, memcmp(self->v->run->emulation_failure.insn_bytes, "\xdd\0", 2));
 }
 
 /* Faults on the way into a handler */
