@@ -529,12 +529,6 @@ static int exit_exception(struct rl_vcpu *vcpu)
 	}
 	if (vector == X86_TRAP_BP && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
 		return debug_exit(vcpu, vector, vcpu->dr6);
-	if (vector == X86_TRAP_BP || vector == X86_TRAP_OF) {
-		int r = rl_exit_skip(vcpu);
-
-		if (r != RL_RESUME)
-			return r;
-	}
 	if (vcpu->exit.exc.has_error)
 		rl_queue_exception_e(vcpu, vector, vcpu->exit.exc.error_code);
 	else

@@ -14,6 +14,7 @@
 #include <linux/rcuwait.h>
 #include <linux/sched.h>
 #include <asm/apicdef.h>
+#include <asm/trapnr.h>
 
 #include "exit.h"
 #include "mm/mm.h"
@@ -314,6 +315,13 @@ void rl_debug_put(struct rl_vcpu *vcpu);
 void rl_request_all(struct rl_vm *vm, enum rl_request req, bool wait);
 
 /* event.c: exceptions, interrupts and NMIs into the guest */
+
+/* Of an instruction, at which RIP stays until the event is in. */
+static inline bool rl_soft_exception(u8 vector)
+{
+	return vector == X86_TRAP_BP || vector == X86_TRAP_OF;
+}
+
 void rl_queue_exception(struct rl_vcpu *vcpu, u8 vector);
 void rl_queue_exception_e(struct rl_vcpu *vcpu, u8 vector, u32 error_code);
 void rl_queue_exception_p(struct rl_vcpu *vcpu, u8 vector, u64 payload);

@@ -12,11 +12,6 @@
 #include "../irq/irq_priv.h"
 #include "cpu_priv.h"
 
-static bool is_software_exception(u8 vector)
-{
-	return vector == X86_TRAP_BP || vector == X86_TRAP_OF;
-}
-
 static bool triple_fault_pending(struct rl_vcpu *vcpu)
 {
 	return rl_request_test(vcpu, RL_REQ_EXIT_USER) && vcpu->pending_exit == KVM_EXIT_SHUTDOWN;
@@ -42,7 +37,7 @@ int rl_get_events(struct rl_vcpu *vcpu, struct kvm_vcpu_events *ev)
 		rl_deliver_payload(vcpu);
 
 	/* The instruction comes again, and with it its software exception. */
-	if (!is_software_exception(ex->vector)) {
+	if (!rl_soft_exception(ex->vector)) {
 		ev->exception.injected = ex->injected || (!payload && ex->pending);
 		ev->exception.pending = ex->pending;
 	}

@@ -22,8 +22,8 @@
 #include "svm.h"
 
 /*
- * An exit in the middle of an event's delivery: put the event back. INTn,
- * INT3 and INTO leave RIP at the instruction, which simply runs again.
+ * An exit in the middle of an event's delivery: put the event back. INTn, INT3 and INTO
+ * leave RIP at the instruction, which simply runs again if it was the guest's.
  */
 static void requeue_event(struct svm_vcpu *svm)
 {
@@ -31,13 +31,15 @@ static void requeue_event(struct svm_vcpu *svm)
 	struct rl_vcpu *vcpu = &svm->vcpu;
 	u32 info = c->exit_int_info;
 	u8 vector = info & SVM_EVTINJ_VEC_MASK;
+	bool injected = svm->soft_len;
 
+	svm_back_to_insn(svm);
 	switch (info & SVM_EVTINJ_TYPE_MASK) {
 	case SVM_EVTINJ_TYPE_NMI:
 		rl_requeue_nmi(vcpu);
 		break;
 	case SVM_EVTINJ_TYPE_EXEPT:
-		if (vector == X86_TRAP_BP || vector == X86_TRAP_OF)
+		if (rl_soft_exception(vector) && !injected)
 			break;
 		rl_requeue_exception(vcpu, vector, info & SVM_EVTINJ_VALID_ERR,
 				     c->exit_int_info_err);
@@ -45,7 +47,9 @@ static void requeue_event(struct svm_vcpu *svm)
 	case SVM_EVTINJ_TYPE_INTR:
 		rl_requeue_interrupt(vcpu, vector, false);
 		break;
-	default:
+	case SVM_EVTINJ_TYPE_SOFT:
+		if (injected)
+			rl_requeue_interrupt(vcpu, vector, true);
 		break;
 	}
 }

@@ -402,6 +402,31 @@ static void svm_run(struct rl_vcpu *vcpu)
 	if (vcpu->entry_event)
 		rl_event_delivered(vcpu);
 	svm_decode_exit(svm);
+	svm->soft_len = 0;
+}
+
+/*
+ * The handler of a software event returns behind its instruction, where RIP stays until
+ * then. INT3 and INTO have one byte, INT n two.
+ * APM Vol 2, "Event Injection", "Next Sequential Instruction Pointer".
+ */
+static void return_behind(struct svm_vcpu *svm, u8 len)
+{
+	unsigned long next = rl_rip_read(&svm->vcpu) + len;
+
+	svm->soft_len = len;
+	if (boot_cpu_has(X86_FEATURE_NRIPS))
+		svm->vmcb->control.next_rip = next;
+	else
+		rl_rip_write(&svm->vcpu, next);
+}
+
+/* The event did not go in. */
+void svm_back_to_insn(struct svm_vcpu *svm)
+{
+	if (!boot_cpu_has(X86_FEATURE_NRIPS))
+		rl_rip_write(&svm->vcpu, rl_rip_read(&svm->vcpu) - svm->soft_len);
+	svm->soft_len = 0;
 }
 
 static void svm_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
@@ -419,9 +444,12 @@ static void svm_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		break;
 	case RL_EVENT_EXCEPTION:
 		type = SVM_EVTINJ_TYPE_EXEPT;
+		if (rl_soft_exception(vector))
+			return_behind(svm, 1);
 		break;
 	case RL_EVENT_SOFT_INT:
 		type = SVM_EVTINJ_TYPE_SOFT;
+		return_behind(svm, 2);
 		break;
 	default:
 		type = SVM_EVTINJ_TYPE_INTR;
@@ -505,6 +533,7 @@ static void svm_uninject(struct rl_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	svm->vmcb->control.event_inj = 0;
+	svm_back_to_insn(svm);
 	if (svm->nmi_step)
 		svm_end_nmi_step(svm);
 }

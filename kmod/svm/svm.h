@@ -31,6 +31,7 @@ struct svm_vcpu {
 	bool iret_pending;		/* IRET intercepted, not yet executed */
 	bool nmi_step;			/* TF is ours: open the NMI window behind one instruction */
 	bool nmi_step_seen;		/* the run that just ended was that step */
+	u8 soft_len;			/* of the instruction whose event goes in, else 0 */
 	u64 iret_rip;
 	u64 nmi_step_flags;		/* guest's own TF and RF */
 	bool has_tsc_aux;		/* guest's CPUID has an instruction that reads it */
@@ -74,6 +75,7 @@ void svm_enter(unsigned long *regs, hpa_t vmcb_pa, hpa_t host_vmcb_pa);
 /* svm.c */
 void svm_nmi_unmasked(struct svm_vcpu *svm);
 void svm_end_nmi_step(struct svm_vcpu *svm);
+void svm_back_to_insn(struct svm_vcpu *svm);
 
 /* exit.c */
 void svm_decode_exit(struct svm_vcpu *svm);

@@ -33,8 +33,8 @@ void vmx_uninject(struct rl_vcpu *vcpu)
  * @has_error: push @error_code; never in real mode
  * @error_code: of an exception
  *
- * A software event that is delivered again has the length of its instruction
- * in v->event_len: RIP is still there, the frame gets what is behind it.
+ * A software event's RIP is still at the instruction, the frame gets what is behind it.
+ * One that is delivered again has the length in v->event_len.
  */
 void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		bool has_error, u32 error_code)
@@ -48,12 +48,14 @@ void vmx_inject(struct rl_vcpu *vcpu, enum rl_event_kind kind, u8 vector,
 		info |= INTR_TYPE_NMI_INTR;
 		break;
 	case RL_EVENT_EXCEPTION:
-		if (len && (vector == X86_TRAP_BP || vector == X86_TRAP_OF))
+		if (rl_soft_exception(vector)) {
 			info |= INTR_TYPE_SOFT_EXCEPTION;
-		else if (len && vector == X86_TRAP_DB)
+			len = len ?: 1;
+		} else if (len && vector == X86_TRAP_DB) {
 			info |= INTR_TYPE_PRIV_SW_EXCEPTION;
-		else
+		} else {
 			info |= INTR_TYPE_HARD_EXCEPTION;
+		}
 		if (has_error) {
 			info |= INTR_INFO_DELIVER_CODE_MASK;
 			/* "Checks on VM-Entry Control Fields": bits 31:16 are 0. */
