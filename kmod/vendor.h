@@ -26,6 +26,7 @@ struct rl_vendor_caps {
 	bool virtual_apic;	/* the CPU can run a local APIC in x2APIC mode: irq/apicv.c */
 	bool posted;		/* ... and an IPI tells it to look at what others sent */
 	bool deadline_timer;	/* the backend ends a run at vcpu->cpu_deadline: RL_EXIT_TIMER */
+	bool cmci;		/* guests can have corrected machine-check interrupts */
 	bool guest_debug;	/* a debugger's breakpoints and steps all work */
 	bool shutdown_clobbers;	/* the state after a triple fault is undefined */
 	u8 hypercall;		/* last byte of the CPU's own hypercall instruction */

@@ -122,6 +122,8 @@ TEST_F(caps, exception_payload)
 
 #define MSR_MCG_CAP	0x179
 #define MSR_MC_STATUS(bank)	(0x401 + (bank) * 4)
+#define MSR_MC_CTL2(bank)	(0x280 + (bank))
+#define MCG_CMCI		(1 << 10)
 
 static u64 guest_set_cr4_mce(u64 unused)
 {
@@ -163,6 +165,61 @@ TEST_F(caps, machine_check)
 	puppet_call(v, guest_note_exceptions, 0);
 	EXPECT_EQ(18, G(self->vm, taken_vector));
 	EXPECT_EQ(mce.status, puppet_rdmsr(v, MSR_MC_STATUS(3)));
+}
+
+/* An error that nobody has used yet: logged, and told by an interrupt where there is one. */
+TEST(unused_machine_check)
+{
+	struct kvm_x86_mce mce = {
+		.bank = 3, .addr = 0x1000,
+		.status = 1ull << 63 | 1ull << 61 | 1ull << 60 | 1ull << 58 | 0x90,
+	};
+	struct vm *vm = vm_puppet(1, VM_IRQCHIP);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_lapic_state apic;
+	struct kvm_vcpu_events ev;
+	u64 supported = 0, caps;
+	u32 *lvt = (u32 *)(apic.regs + 0x2f0), *irr = (u32 *)(apic.regs + 0x220);
+
+	NEEDS(KVM_CAP_MCE);
+	kvm_do(vm->dev, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported);
+	caps = 10;
+	kvm_do(v->fd, KVM_X86_SETUP_MCE, &caps);
+	puppet_rdmsr(v, MSR_MC_CTL2(3));
+	EXPECT_EQ(GP, puppet(v)->trap);
+	kvm_do(v->fd, KVM_X86_SET_MCE, &mce);
+	kvm_do(v->fd, KVM_GET_VCPU_EVENTS, &ev);
+	EXPECT_EQ(0, ev.exception.injected | ev.exception.pending);
+	EXPECT_EQ(mce.addr, puppet_rdmsr(v, MSR_MC_STATUS(3) + 1));
+	EXPECT_EQ(mce.status, puppet_rdmsr(v, MSR_MC_STATUS(3)));
+
+	if (!(supported & MCG_CMCI))
+		SKIP(return, "no corrected machine-check interrupts");
+	kvm_do(v->fd, KVM_GET_LAPIC, &apic);
+	EXPECT_EQ(5, apic.regs[0x32]);			/* the last LVT entry's number */
+	caps |= MCG_CMCI;
+	kvm_do(v->fd, KVM_X86_SETUP_MCE, &caps);
+	kvm_do(v->fd, KVM_GET_LAPIC, &apic);
+	EXPECT_EQ(6, apic.regs[0x32]);
+	EXPECT_EQ(0x10000, *lvt);
+	*lvt = 0x45;
+	*(u32 *)(apic.regs + 0xf0) |= 0x100;
+	kvm_do(v->fd, KVM_SET_LAPIC, &apic);
+	EXPECT_EQ(0, puppet_rdmsr(v, MSR_MC_CTL2(3)));
+	puppet_rdmsr(v, MSR_MC_CTL2(10));
+	EXPECT_EQ(GP, puppet(v)->trap);
+	puppet_wrmsr(v, MSR_MC_CTL2(3), 1 << 29);
+	EXPECT_EQ(GP, puppet(v)->trap);
+	for (int on = 0; on < 2; on++) {
+		puppet_wrmsr(v, MSR_MC_CTL2(3), on << 30);
+		EXPECT_EQ(0, puppet(v)->trap);
+		mce.addr += 0x1000;
+		kvm_do(v->fd, KVM_X86_SET_MCE, &mce);
+		EXPECT_EQ(mce.addr, puppet_rdmsr(v, MSR_MC_STATUS(3) + 1));
+		kvm_do(v->fd, KVM_GET_LAPIC, &apic);
+		EXPECT_EQ(on << (0x45 % 32), *irr);
+	}
+	vm_free(vm);
 }
 
 TEST_F(caps, disable_exits)

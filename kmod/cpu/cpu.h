@@ -56,7 +56,8 @@ void rl_msr_filter_destroy(struct rl_vm *vm);
 
 /* mce.c: the machine-check banks that user space may fill */
 #define RL_MAX_MCE_BANKS	32
-#define RL_MCE_CAPS	(MCG_CTL_P | MCG_SER_P)		/* KVM_X86_GET_MCE_CAP_SUPPORTED */
+/* KVM_X86_GET_MCE_CAP_SUPPORTED */
+#define RL_MCE_CAPS	(MCG_CTL_P | MCG_SER_P | (rl_caps.cmci ? MCG_CMCI_P : 0))
 int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap);
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce);	/* KVM_X86_SET_MCE */
 

@@ -42,6 +42,6 @@ struct rl_msr_op {
 typedef int rl_msr_fn(struct rl_vcpu *vcpu, struct rl_msr_op *m);
 rl_msr_fn rl_get_tsc, rl_set_tsc, rl_set_tsc_adjust, rl_get_wall_clock, rl_set_wall_clock,
 	rl_set_system_time, rl_set_steal_time, rl_get_mcg_ctl, rl_set_mcg_ctl, rl_get_mc_bank,
-	rl_set_mc_bank;
+	rl_set_mc_bank, rl_get_mc_ctl2, rl_set_mc_ctl2;
 
 #endif

@@ -3,7 +3,7 @@
  * Machine-check banks: memory for what user space wants the guest to see. The
  * host's own machine checks never get here.
  *
- * Owns:    vcpu->mcg_* and vcpu->mce_banks (four MSRs a bank).
+ * Owns:    vcpu->mcg_* and vcpu->mce_banks (four MSRs a bank, then one a bank for CMCI).
  * Locks:   none; the thread that holds vcpu->mutex.
  * Manuals: SDM Vol 3B, "Machine-Check Architecture"; APM Vol 2, "Machine Check
  *          Architecture".
@@ -15,6 +15,7 @@
 #include <asm/processor-flags.h>
 #include <asm/trapnr.h>
 
+#include "../irq/irq_priv.h"
 #include "cpu_priv.h"
 
 #define HWCR_MCSTATUS_WRITE	BIT_ULL(18)
@@ -23,7 +24,7 @@ enum { MCI_CTL, MCI_STATUS, MCI_ADDR, MCI_MISC, NR_MCI };
 
 int rl_msr_create(struct rl_vcpu *vcpu)
 {
-	vcpu->mce_banks = kcalloc(RL_MAX_MCE_BANKS * NR_MCI, sizeof(u64), GFP_KERNEL_ACCOUNT);
+	vcpu->mce_banks = kcalloc(RL_MAX_MCE_BANKS * (NR_MCI + 1), sizeof(u64), GFP_KERNEL_ACCOUNT);
 	vcpu->mcg_cap = RL_MAX_MCE_BANKS;
 	return vcpu->mce_banks ? 0 : -ENOMEM;
 }
@@ -51,6 +52,8 @@ int rl_setup_mce(struct rl_vcpu *vcpu, u64 mcg_cap)
 		vcpu->mcg_ctl = ~0ull;
 	for (i = 0; i < banks; i++)
 		vcpu->mce_banks[i * NR_MCI + MCI_CTL] = ~0ull;
+	if (vcpu->lapic)
+		rl_lapic_update_cmci(vcpu->lapic);
 	return 0;
 }
 
@@ -59,6 +62,14 @@ static void log_error(u64 *bank, const struct kvm_x86_mce *mce)
 	bank[MCI_ADDR] = mce->addr;
 	bank[MCI_MISC] = mce->misc;
 	bank[MCI_STATUS] = mce->status | (bank[MCI_STATUS] & MCI_STATUS_VAL ? MCI_STATUS_OVER : 0);
+}
+
+/* MCi_CTL2, or NULL: no such bank. SDM Vol 3B, "Corrected Machine Check Error Interrupt". */
+static u64 *bank_ctl2(struct rl_vcpu *vcpu, u32 bank)
+{
+	u64 *ctl2 = vcpu->mce_banks + RL_MAX_MCE_BANKS * NR_MCI;
+
+	return bank < nr_banks(vcpu) ? &ctl2[array_index_nospec(bank, RL_MAX_MCE_BANKS)] : NULL;
 }
 
 /**
@@ -72,6 +83,7 @@ static void log_error(u64 *bank, const struct kvm_x86_mce *mce)
 int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce)
 {
 	const u64 uncorrected = MCI_STATUS_VAL | MCI_STATUS_UC;
+	const u64 action = MCI_STATUS_PCC | MCI_STATUS_S | MCI_STATUS_AR;
 	u64 *bank;
 
 	if (mce->bank >= nr_banks(vcpu) || !(mce->status & MCI_STATUS_VAL))
@@ -83,6 +95,16 @@ int rl_set_mce(struct rl_vcpu *vcpu, const struct kvm_x86_mce *mce)
 			bank[MCI_STATUS] |= MCI_STATUS_OVER;
 		else
 			log_error(bank, mce);
+		return 0;
+	}
+	/* Uncorrected, but nobody has used what is lost: no exception, "UCR Error Classification". */
+	if (!mce->mcg_status && !(mce->status & action)) {
+		vcpu->mcg_status = 0;
+		bank[MCI_STATUS] = 0;
+		log_error(bank, mce);
+		if (vcpu->lapic && vcpu->mcg_cap & MCG_CMCI_P &&
+		    *bank_ctl2(vcpu, mce->bank) & MCI_CTL2_CMCI_EN)
+			rl_lapic_local_deliver(vcpu->lapic, APIC_LVTCMCI);
 		return 0;
 	}
 	/* Reporting is off for all banks, or for this one. */
@@ -114,6 +136,27 @@ int rl_set_mcg_ctl(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 	if (!(vcpu->mcg_cap & MCG_CTL_P) && (m->data || !m->host))
 		return 1;
 	vcpu->mcg_ctl = m->data;
+	return 0;
+}
+
+int rl_get_mc_ctl2(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	u64 *ctl2 = bank_ctl2(vcpu, m->index - MSR_IA32_MC0_CTL2);
+
+	if (!ctl2 || (!(vcpu->mcg_cap & MCG_CMCI_P) && !m->host))
+		return 1;
+	m->data = *ctl2;
+	return 0;
+}
+
+int rl_set_mc_ctl2(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	u64 *ctl2 = bank_ctl2(vcpu, m->index - MSR_IA32_MC0_CTL2);
+
+	if (!ctl2 || m->data & ~(MCI_CTL2_CMCI_EN | MCI_CTL2_CMCI_THRESHOLD_MASK) ||
+	    (!(vcpu->mcg_cap & MCG_CMCI_P) && (m->data || !m->host)))
+		return 1;
+	*ctl2 = m->data;
 	return 0;
 }
 

@@ -366,6 +366,8 @@ static const struct rl_msr_row rows[] = {
 	ROW(MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, get_field, set_mtrr_fixed,
 	    .offset = OFF(mtrr_fixed[3])),
 	ONE(MSR_IA32_CR_PAT, get_field, set_pat, .offset = OFF(pat), .flags = SAVE),
+	ROW(MSR_IA32_MC0_CTL2, MSR_IA32_MCx_CTL2(RL_MAX_MCE_BANKS - 1), rl_get_mc_ctl2,
+	    rl_set_mc_ctl2),
 	ONE(MSR_MTRRdefType, get_field, set_mtrr_def, .offset = OFF(mtrr_def_type)),
 	ROW(MSR_IA32_MC0_CTL, MSR_IA32_MCx_CTL(32) - 1, rl_get_mc_bank, rl_set_mc_bank),
 	/* No RAPL domain ever uses energy. */

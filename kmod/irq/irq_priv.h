@@ -141,6 +141,7 @@ static inline bool lapic_sw_enabled(const struct rl_lapic *apic)
 
 int rl_lapic_receive(struct rl_lapic *apic, const struct rl_apic_msg *msg);
 bool rl_lapic_local_deliver(struct rl_lapic *apic, u32 lvt);
+void rl_lapic_update_cmci(struct rl_lapic *apic);
 void rl_lapic_error(struct rl_lapic *apic, u32 bit);
 void rl_lapic_eoi(struct rl_lapic *apic);
 int rl_lapic_irr(struct rl_lapic *apic);

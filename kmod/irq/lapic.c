@@ -20,12 +20,11 @@
 #include "../cpu/cpu.h"
 #include "irq_priv.h"
 
-#define LAPIC_NR_LVT	6
 /*
- * xAPIC with this many LVT entries; no EOI-broadcast suppression, since our
- * I/O APIC has no EOI register.
+ * xAPIC with six LVT entries, or seven with that of corrected machine checks; no
+ * EOI-broadcast suppression, since our I/O APIC has no EOI register.
  */
-#define LAPIC_VERSION	(0x14 | (LAPIC_NR_LVT - 1) << 16)
+#define LAPIC_VERSION(cmci)	(0x14 | (5 + (cmci)) << 16)
 
 #define LVT_BITS	(APIC_LVT_MASKED | APIC_SEND_PENDING | APIC_VECTOR_MASK)
 #define LVT_LINT_BITS	(LVT_BITS | APIC_MODE_MASK | APIC_INPUT_POLARITY |	\
@@ -43,12 +42,23 @@ static const u64 readable_regs =
 	REG(APIC_LVT1) | REG(APIC_LVTERR) | REG(APIC_TMICT) | REG(APIC_TMCCT) | REG(APIC_TDCR);
 static const u64 readable_xapic_regs = REG(APIC_ARBPRI) | REG(APIC_DFR) | REG(APIC_ICR2);
 
+static bool has_cmci(const struct rl_lapic *apic)
+{
+	return apic->vcpu->mcg_cap & MCG_CMCI_P;
+}
+
+static u64 readable(const struct rl_lapic *apic)
+{
+	return has_cmci(apic) ? readable_regs | REG(APIC_LVTCMCI) : readable_regs;
+}
+
 static u32 lvt_bits(u32 reg)
 {
 	switch (reg) {
 	case APIC_LVT0:
 	case APIC_LVT1:
 		return LVT_LINT_BITS;
+	case APIC_LVTCMCI:
 	case APIC_LVTTHMR:
 	case APIC_LVTPC:
 		return LVT_BITS | APIC_MODE_MASK;
@@ -353,6 +363,8 @@ static void lapic_mask_lvts(struct rl_lapic *apic)
 
 	for (reg = APIC_LVTT; reg <= APIC_LVTERR; reg += 0x10)
 		lapic_set(apic, reg, lapic_get(apic, reg) | APIC_LVT_MASKED);
+	if (has_cmci(apic))
+		lapic_set(apic, APIC_LVTCMCI, lapic_get(apic, APIC_LVTCMCI) | APIC_LVT_MASKED);
 	lapic_lvt0_changed(apic);
 }
 
@@ -429,6 +441,10 @@ static int lapic_write(struct rl_lapic *apic, u32 reg, u32 val)
 		lapic_set(apic, reg, val & ~APIC_ICR_BUSY);
 		rl_apic_send_icr(apic, val, lapic_get(apic, APIC_ICR2) >> 24);
 		return 0;
+	case APIC_LVTCMCI:
+		if (!has_cmci(apic))
+			return 1;
+		fallthrough;
 	case APIC_LVTT:
 	case APIC_LVTTHMR:
 	case APIC_LVTPC:
@@ -485,7 +501,7 @@ void rl_lapic_mmio_read(struct rl_vcpu *vcpu, gpa_t gpa, int len, void *val)
 	/* Accesses beyond the 32 bits of a register are undefined: zero here. */
 	if ((off & 0xf) + len > 4)
 		return;
-	if (off >= 0x400 || !((readable_regs | readable_xapic_regs) & REG(off))) {
+	if (off >= 0x400 || !((readable(apic) | readable_xapic_regs) & REG(off))) {
 		rl_lapic_error(apic, APIC_ESR_ILLREGA);
 		return;
 	}
@@ -551,7 +567,7 @@ int rl_lapic_get_msr(struct rl_vcpu *vcpu, u32 index, u64 *data)
 		*data = apic ? rl_lapic_timer_get_deadline(apic) : 0;
 		return 0;
 	}
-	if (!x2apic_reg(apic, index, &reg) || !(readable_regs & REG(reg)))
+	if (!x2apic_reg(apic, index, &reg) || !(readable(apic) & REG(reg)))
 		return 1;
 	*data = lapic_read(apic, reg);
 	if (reg == APIC_ICR)
@@ -580,20 +596,19 @@ int rl_lapic_set_msr(struct rl_vcpu *vcpu, u32 index, u64 data)
 
 static void lapic_reset_regs(struct rl_lapic *apic)
 {
-	u32 id = lapic_get(apic, APIC_ID), ldr = lapic_get(apic, APIC_LDR), reg;
+	u32 id = lapic_get(apic, APIC_ID), ldr = lapic_get(apic, APIC_LDR);
 	struct rl_vcpu *vcpu = apic->vcpu;
 
 	rl_lapic_timer_stop(apic);
 	memset(apic->regs, 0, PAGE_SIZE);
 	bitmap_zero(apic->posted.sent, 256);
 	lapic_set(apic, APIC_ID, id);
-	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
+	lapic_set(apic, APIC_LVR, LAPIC_VERSION(has_cmci(apic)));
 	if (lapic_is_x2apic(apic))
 		lapic_set(apic, APIC_LDR, ldr);
 	lapic_set(apic, APIC_DFR, RL_DFR_FLAT);
 	lapic_set(apic, APIC_SPIV, 0xff);
-	for (reg = APIC_LVTT; reg <= APIC_LVTERR; reg += 0x10)
-		lapic_set(apic, reg, APIC_LVT_MASKED);
+	lapic_mask_lvts(apic);
 	/* Firmware that never heard of APICs expects its 8259 to work. */
 	if (rl_vcpu_is_bsp(vcpu) && !(vcpu->vm->quirks_off & KVM_X86_QUIRK_LINT0_REENABLED))
 		lapic_set(apic, APIC_LVT0, APIC_DM_EXTINT);
@@ -604,6 +619,13 @@ static void lapic_reset_regs(struct rl_lapic *apic)
 	apic->isr_top = -1;
 	apic->irr_words = 0;
 	vcpu->pv_eoi_msr = 0;
+}
+
+/* KVM_X86_SETUP_MCE: an entry that was not there yet is masked. */
+void rl_lapic_update_cmci(struct rl_lapic *apic)
+{
+	lapic_set(apic, APIC_LVR, LAPIC_VERSION(has_cmci(apic)));
+	lapic_set(apic, APIC_LVTCMCI, has_cmci(apic) ? APIC_LVT_MASKED : 0);
 }
 
 static void lapic_change_base(struct rl_lapic *apic, u64 base)
@@ -746,7 +768,7 @@ int rl_lapic_set_state(struct rl_vcpu *vcpu, struct kvm_lapic_state *s)
 		lapic_set(apic, APIC_ID, vcpu->id);
 		lapic_set(apic, APIC_LDR, rl_x2apic_ldr(vcpu->id));
 	}
-	lapic_set(apic, APIC_LVR, LAPIC_VERSION);
+	lapic_set(apic, APIC_LVR, LAPIC_VERSION(has_cmci(apic)));
 	lapic_set(apic, APIC_TMCCT, 0);
 	apic->irr_words = 0xff;
 	apic->isr_top = rl_apic_highest(apic->regs + APIC_ISR);

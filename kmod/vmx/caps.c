@@ -315,6 +315,7 @@ int vmx_caps_setup(void)
 			       (vmx_cfg.exec2 & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
 	setup_posted();
 	rl_caps.guest_debug = true;
+	rl_caps.cmci = true;
 	rl_caps.hypercall = RL_VMCALL;
 	rl_caps.pause_skips = true;
 	rl_caps.bus_lock = vmx_cfg.exec2 & SECONDARY_EXEC_BUS_LOCK_DETECTION;
