@@ -16,6 +16,8 @@ KSELFTEST_FAST="x86_64/cpuid_test x86_64/cr4_cpuid_sync_test x86_64/get_msr_inde
 	kvm_create_max_vcpus set_memory_region_test steal_time system_counter_offset_test"
 # What takes an emulator longer than there is time for.
 KSELFTEST_SLOW="hardware_disable_test memslot_perf_test rseq_test"
+# And Bochs; set_memory_region_test adds 32764 slots one by one.
+KSELFTEST_LONG="set_memory_region_test $KSELFTEST_SLOW"
 KSELFTEST_TARBALL=/usr/src/linux-source-6.1.tar.xz
 
 # Only what they are built from: the headers of the kernel's interface are those of
