@@ -254,7 +254,7 @@ bool rl_handle_exit_fast(struct rl_vcpu *vcpu)
 	if (kind == RL_EXIT_MSR)
 		return fast_msr(vcpu);
 	if (kind == RL_EXIT_CPUID) {
-		if (need_length(vcpu, true))
+		if (unlikely(vcpu->misc_features) || need_length(vcpu, true))
 			return false;
 		do_cpuid(vcpu);
 		skip_insn(vcpu);
@@ -309,8 +309,13 @@ static int exit_none(struct rl_vcpu *vcpu)
 
 static int exit_cpuid(struct rl_vcpu *vcpu)
 {
-	int r = need_length(vcpu, false);
+	int r;
 
+	if (vcpu->misc_features && rl_ops->get_cpl(vcpu)) {	/* CPUID faulting */
+		RL_GP(vcpu);
+		return RL_RESUME;
+	}
+	r = need_length(vcpu, false);
 	if (!r) {
 		do_cpuid(vcpu);
 		rl_skip_insn(vcpu);

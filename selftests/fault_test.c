@@ -271,6 +271,13 @@ static u64 guest_user(u64 rip)
 	return user_trap;
 }
 
+static u64 guest_cpuid_traps(u64 unused)
+{
+	u32 eax = 0, ecx = 0;
+
+	return GUEST_TRY("cpuid", : TRAP_OUT, "+a"(eax), "+c"(ecx) : : "rbx", "rdx");
+}
+
 #define USER_CODE(name, insn)	GUEST64(name, insn "; int $0x80")
 USER_CODE(user_nothing, "nop");
 USER_CODE(user_hlt, "hlt");
@@ -315,6 +322,32 @@ TEST_F(fault, of_user_mode)
 			TH_LOG("program %u", i);
 	}
 	EXPECT_EQ(NOT_PRESENT, G(self->vm, guest_cr2));
+}
+
+#define MSR_PLATFORM_INFO	0xce
+#define MSR_MISC_FEATURES	0x140
+#define CPUID_FAULTING		(1u << 31)	/* of the former: bit 0 of the latter can be set */
+
+TEST_F(fault, cpuid_of_user_mode)
+{
+	struct vcpu *v = self->v;
+	u32 *idt = vm_hva(self->vm, IDT_GPA);
+
+	ASSERT_EQ(CPUID_FAULTING, vcpu_get_msr(v, MSR_PLATFORM_INFO));
+	idt[0x80 * 4 + 1] |= 0x6000;
+	memcpy(vm_hva(self->vm, BLOB_GPA), user_cpuid_start, user_cpuid_end - user_cpuid_start);
+	puppet_wrmsr(v, MSR_MISC_FEATURES, 2);
+	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
+	puppet_wrmsr(v, MSR_MISC_FEATURES, 1);
+	EXPECT_EQ(0, puppet(v)->trap);
+	EXPECT_EQ(TRAP(GP, 0), puppet_call(v, guest_user, BLOB_GPA));
+	EXPECT_EQ(0, puppet_call(v, guest_cpuid_traps, 0));
+	EXPECT_EQ(0, vcpu_try_set_msr(v, MSR_PLATFORM_INFO, 0));
+	puppet_wrmsr(v, MSR_MISC_FEATURES, 0);
+	EXPECT_EQ(TRAP(0x80, 0), puppet_call(v, guest_user, BLOB_GPA));
+	vcpu_set_msr(v, MSR_PLATFORM_INFO, 0);
+	puppet_wrmsr(v, MSR_MISC_FEATURES, 1);
+	EXPECT_EQ(TRAP(GP, 0), puppet(v)->trap);
 }
 
 USER_CODE(user_fld, "mov $0xf1000000, %eax; fldl (%rax)");

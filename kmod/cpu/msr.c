@@ -90,6 +90,24 @@ static int set_same(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 	return m->data != m->row->value && !(m->host && !m->data);
 }
 
+/*
+ * CPUID faulting: user space says whether the guest has it, the guest when it wants it. Intel's
+ * "FlexMigration Application Note", "CPUID Faulting Support".
+ */
+static int set_platform_info(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	if (vcpu->misc_features && !(m->data & MSR_PLATFORM_INFO_CPUID_FAULT))
+		return 1;
+	return set_field_host(vcpu, m);
+}
+
+static int set_misc_features(struct rl_vcpu *vcpu, struct rl_msr_op *m)
+{
+	u64 can = !!(vcpu->platform_info & MSR_PLATFORM_INFO_CPUID_FAULT);
+
+	return m->data & ~can ? 1 : set_field(vcpu, m);
+}
+
 static int get_backend(struct rl_vcpu *vcpu, struct rl_msr_op *m)
 {
 	return rl_ops->get_msr(vcpu, m->index, &m->data);
@@ -335,15 +353,15 @@ static const struct rl_msr_row rows[] = {
 	    .flags = SAVE),
 	NOP(MSR_P6_PERFCTR0, MSR_P6_PERFCTR1),
 	CONST(MSR_FSB_FREQ, MSR_FSB_FREQ, 3),
-	ONE(MSR_PLATFORM_INFO, get_platform_info, set_field_host,
+	ONE(MSR_PLATFORM_INFO, get_platform_info, set_platform_info,
 	    .offset = OFF(platform_info), .flags = SAVE),
 	CONST(MSR_MTRRcap, MSR_MTRRcap, MTRR_CAP),
 	ONE(MSR_IA32_ARCH_CAPABILITIES, get_field, set_field_host,
 	    .offset = OFF(arch_capabilities), .feature = X86_FEATURE_ARCH_CAPABILITIES,
 	    .flags = SAVE | NEEDED),
 	ONE(MSR_IA32_BBL_CR_CTL3, get_value, set_ignore, .value = 0xbe702111),	/* Windows XP's */
-	ONE(MSR_MISC_FEATURES_ENABLES, get_field, set_same, .offset = OFF(misc_features),
-	    .flags = SAVE),
+	ONE(MSR_MISC_FEATURES_ENABLES, get_field, set_misc_features,
+	    .offset = OFF(misc_features), .flags = SAVE),
 	ONE(MSR_IA32_SYSENTER_CS, get_backend, set_backend, .flags = SAVE),
 	ROW(MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, get_backend, set_backend,
 	    .flags = SAVE | CANON_FIX),
@@ -520,6 +538,7 @@ void rl_msr_reset(struct rl_vcpu *vcpu, bool init)
 	vcpu->bios_sign = host_microcode;
 	vcpu->arch_capabilities = host_arch_caps;
 	vcpu->de_cfg = host_de_cfg;
+	vcpu->platform_info = MSR_PLATFORM_INFO_CPUID_FAULT;
 	vcpu->misc_features = 0;
 	vcpu->power_ctl = 0;
 }
