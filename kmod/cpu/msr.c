@@ -341,6 +341,7 @@ static const struct rl_msr_row rows[] = {
 	CONST(MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, 0),
 	ONE(MSR_IA32_APICBASE, get_field, set_apic_base, .offset = OFF(apic_base)),
 	CONST(MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, 0),
+	CONST(MSR_EBC_FREQUENCY_ID, MSR_EBC_FREQUENCY_ID, 1 << 24),
 	ONE(MSR_SMI_COUNT, get_field, set_field_host, .offset = OFF(smi_count), .flags = SAVE),
 	ONE(MSR_IA32_FEAT_CTL, get_feat_ctl, set_feat_ctl, .value = FEAT_CTL_LOCKED,
 	    .flags = SAVE),
