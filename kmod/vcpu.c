@@ -17,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <asm/debugreg.h>
 #include <asm/kvm_para.h>
 #include <asm/nospec-branch.h>
 
@@ -322,7 +323,8 @@ static void enter_guest(struct rl_vcpu *vcpu)
 	/* VMSCAPE: the guest may have trained branches of the VMM's. */
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
-	if (unlikely(vcpu->debug_loaded))
+	/* An exit switches the host's breakpoints off, whether the guest has any or not. */
+	if (unlikely(vcpu->debug_loaded || hw_breakpoint_active()))
 		rl_debug_put(vcpu);
 	rl_fpu_leave(vcpu);
 	if (likely(vcpu->exit.kind != RL_EXIT_INTR)) {

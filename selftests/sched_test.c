@@ -455,7 +455,7 @@ TEST(thread_keeps_its_segments_and_ports)
 	vm_free(vm);
 }
 
-/* A debugger's breakpoint on the thread survives guests that have their own. */
+/* A debugger's breakpoint on the thread survives guests, those that have their own included. */
 TEST(thread_keeps_its_breakpoints)
 {
 	static volatile u64 watched;
@@ -464,13 +464,15 @@ TEST(thread_keeps_its_breakpoints)
 		.bp_addr = (u64)&watched, .bp_len = HW_BREAKPOINT_LEN_8, .exclude_kernel = 1,
 		.exclude_hv = 1, .sample_period = 1,
 	};
-	struct vm *vm = vm_long(1, guest_spoil, 0);
+	struct vm *vm = vm_long(1, guest_spoil_slowly, 0);
 	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 	u64 hits;
 
 	if (fd < 0)
 		SKIP(return, "no hardware breakpoints");
 	for (u64 i = 1; i < 20; i++) {
+		if (i == 10)
+			vcpu_long(vm->vcpus[0], guest_spoil, 0);
 		expect_exit(vm->vcpus[0], KVM_EXIT_IO);
 		watched = i;
 		ASSERT_EQ(8, read(fd, &hits, 8));
