@@ -294,6 +294,7 @@ static void enter_guest(struct rl_vcpu *vcpu)
 	rl_fpu_enter(vcpu);
 	if (unlikely(vcpu->debug_wanted))
 		rl_debug_load(vcpu);
+	vcpu->work |= RL_WORK_FRESH;
 	WRITE_ONCE(vcpu->mode, RL_IN_GUEST);
 	/*
 	 * Pairs with the barrier in rl_vcpu_kick(): either the requester sees

@@ -105,6 +105,8 @@ struct rl_vcpu {
 	void *pio_data;			/* second page of the mapping */
 	struct rl_dirty_ring dirty_ring;
 	struct rl_exit exit;		/* the last one */
+	u32 work;			/* the backend's, before the next entry; and: */
+#define RL_WORK_FRESH	BIT(0)		/* IRQs were on since the last one */
 	u8 host_vector;			/* the exit acknowledged this interrupt of the host's, or 0 */
 	int (*complete)(struct rl_vcpu *vcpu);	/* finishes a user-space exit */
 	bool bus_locked;		/* what ended with an exit, and user space wants to know */

@@ -304,6 +304,8 @@ int vmx_caps_setup(void)
 	vmx_cfg.cr0_fixed1 = cr0_fixed & ~(u64)(X86_CR0_PE | X86_CR0_PG);
 	setup_l1d_flush();
 	setup_tick();
+	vmx_cfg.pebs = boot_cpu_has(X86_FEATURE_PEBS) && boot_cpu_has(X86_FEATURE_ARCH_PERFMON) &&
+		       (u8)cpuid_eax(10) >= 2;	/* IA32_PERF_GLOBAL_CTRL is there */
 
 	rl_caps.efer_bits = 0;
 	rl_caps.tsc_scaling = vmx_cfg.exec2 & SECONDARY_EXEC_TSC_SCALING;

@@ -101,7 +101,7 @@ void vmx_uret_changed(struct vmx_vcpu *v, enum vmx_uret i)
 	unsigned long flags;
 
 	local_irq_save(flags);
-	if (!(v->work & VMX_WORK_LOAD) && uret_used(v, i))
+	if (!(v->vcpu.work & VMX_WORK_LOAD) && uret_used(v, i))
 		uret_load(v, i);
 	local_irq_restore(flags);
 }
@@ -175,9 +175,8 @@ static noinline void load_urets(struct vmx_vcpu *v)
 void vmx_switch_to_guest(struct vmx_vcpu *v)
 {
 	unsigned long fs_base;
-	u64 debugctl;
 
-	v->work &= ~VMX_WORK_LOAD;
+	v->vcpu.work &= ~VMX_WORK_LOAD;
 #ifdef CONFIG_MODIFY_LDT_SYSCALL
 	store_ldt(v->host_ldt);
 #endif
@@ -192,11 +191,57 @@ void vmx_switch_to_guest(struct vmx_vcpu *v)
 	}
 	save_msr(MSR_KERNEL_GS_BASE, &v->host_kernel_gs_base);
 	load_msr(MSR_KERNEL_GS_BASE, &v->kernel_gs_base);
-	debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
-	if (unlikely(debugctl != v->host_debugctl))
-		debugctl_changed(v, debugctl);
 	if (v->vcpu.efer & EFER_SCE || v->copy.exec2 & SECONDARY_EXEC_ENABLE_RDTSCP)
 		load_urets(v);
+}
+
+/**
+ * vmx_sync_host() - What an interrupt may have changed since the last entry
+ * @v: loaded vCPU, about to be entered
+ *
+ * perf switches its events on and off by IPI. Putting a stale DEBUGCTL back could make
+ * the CPU write branch records to a buffer that is gone. Context: IRQs off.
+ */
+void vmx_sync_host(struct vmx_vcpu *v)
+{
+	u64 debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
+
+	v->vcpu.work &= ~RL_WORK_FRESH;
+	if (unlikely(debugctl != v->host_debugctl))
+		debugctl_changed(v, debugctl);
+	if (vmx_cfg.l1d_flush)
+		v->vcpu.work |= VMX_WORK_L1D;
+	if (vmx_cfg.pebs) {
+		v->after &= ~VMX_AFTER_PEBS;
+		v->vcpu.work &= ~VMX_WORK_PEBS;
+		if (unlikely(__rdmsr(MSR_IA32_PEBS_ENABLE))) {
+			v->after |= VMX_AFTER_PEBS;
+			v->vcpu.work |= VMX_WORK_PEBS;
+		}
+	}
+}
+
+/*
+ * SDM Vol 3B, "Processor Event-Based Sampling (PEBS)": the CPU writes its records to
+ * linear addresses, by whatever page table is in use: in a guest these are the
+ * guest's. The VMCS's MSR areas would be too late, for a record follows its event
+ * some time later; WRMSR serializes, and comes well before the entry.
+ */
+void vmx_pebs_off(struct vmx_vcpu *v)
+{
+	v->host_perf = __rdmsr(MSR_CORE_PERF_GLOBAL_CTRL);
+	v->host_pebs = __rdmsr(MSR_IA32_PEBS_ENABLE);
+	wrmsrl(MSR_CORE_PERF_GLOBAL_CTRL, v->host_perf & ~v->host_pebs);
+	wrmsrl(MSR_IA32_PEBS_ENABLE, 0);
+}
+
+void vmx_pebs_on(struct vmx_vcpu *v)
+{
+	/* Unless perf's NMI came right before the entry and did so. */
+	if (!__rdmsr(MSR_IA32_PEBS_ENABLE))
+		wrmsrl(MSR_IA32_PEBS_ENABLE, v->host_pebs);
+	wrmsrl(MSR_CORE_PERF_GLOBAL_CTRL, v->host_perf);
+	v->vcpu.work |= VMX_WORK_PEBS;
 }
 
 /* With segments, as 32-bit processes have them, or with permission to use ports. */
@@ -223,9 +268,9 @@ void vmx_vcpu_put(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	if (v->work & VMX_WORK_LOAD)
+	if (v->vcpu.work & VMX_WORK_LOAD)
 		return;
-	v->work |= v->put_work;
+	v->vcpu.work |= VMX_WORK_LOAD;
 	save_msr(MSR_KERNEL_GS_BASE, &v->kernel_gs_base);
 	if (unlikely(v->host_selectors || v->host_ldt || test_thread_flag(TIF_IO_BITMAP))) {
 		put_special(v);
@@ -244,7 +289,7 @@ void vmx_vcpu_put(struct rl_vcpu *vcpu)
 u64 vmx_read_kernel_gs_base(struct vmx_vcpu *v)
 {
 	preempt_disable();
-	if (!(v->work & VMX_WORK_LOAD))
+	if (!(v->vcpu.work & VMX_WORK_LOAD))
 		rdmsrl(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
 	preempt_enable();
 	return v->kernel_gs_base;
@@ -259,7 +304,7 @@ void vmx_write_kernel_gs_base(struct vmx_vcpu *v, u64 base)
 {
 	preempt_disable();
 	v->kernel_gs_base = base;
-	if (!(v->work & VMX_WORK_LOAD))
+	if (!(v->vcpu.work & VMX_WORK_LOAD))
 		wrmsrl(MSR_KERNEL_GS_BASE, base);
 	preempt_enable();
 }

@@ -191,7 +191,7 @@ static noinline void load_vmcs(struct vmx_vcpu *v, int cpu)
 	if (moved) {
 		vmx_write_host_cpu(v, cpu);
 		/* What was flushed while it ran elsewhere may still be cached here. */
-		v->work |= VMX_WORK_FLUSH_EPT;
+		v->vcpu.work |= VMX_WORK_FLUSH_EPT;
 	}
 }
 
@@ -321,9 +321,9 @@ static int vmx_vcpu_create(struct rl_vcpu *vcpu)
 	int i, cpu;
 
 	v->vmcs_cpu = -1;
-	v->after = vmx_cfg.l1d_flush ? VMX_AFTER_L1D : 0;
-	v->put_work = VMX_WORK_LOAD | (vmx_cfg.l1d_flush ? VMX_WORK_L1D : 0);
-	v->work = v->put_work;
+	if (vmx_cfg.l1d_flush && l1tf_mitigation >= L1TF_MITIGATION_FULL)
+		v->after = VMX_AFTER_L1D;
+	vcpu->work = VMX_WORK_LOAD;
 	v->vmcs = alloc_region(NUMA_NO_NODE, GFP_KERNEL_ACCOUNT);
 	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (rl_tdp_caps.dirty_log)
@@ -407,7 +407,7 @@ static void vmx_flush_tlb(struct rl_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	v->work &= ~VMX_WORK_FLUSH_EPT;
+	v->vcpu.work &= ~VMX_WORK_FLUSH_EPT;
 	flush_ept(v);
 }
 
@@ -437,7 +437,7 @@ static void vmx_update_debug(struct rl_vcpu *vcpu)
 	vmcs_write(GUEST_DR7, (u32)rl_eff_dr7(vcpu) | DR7_ALWAYS_1);
 	if (vcpu->own_debug) {
 		vmx_set_exec(v, 0, CPU_BASED_MOV_DR_EXITING);
-		v->work |= VMX_WORK_DR6;
+		v->vcpu.work |= VMX_WORK_DR6;
 	} else {
 		vmx_set_exec(v, CPU_BASED_MOV_DR_EXITING, 0);
 	}
@@ -559,20 +559,22 @@ static void set_timer(struct vmx_vcpu *v)
 		ticks = deadline > now ? ((deadline - now) >> vmx_cfg.timer_shift) + 1 : 0;
 	vmcs_set(VMX_PREEMPTION_TIMER_VALUE, &v->copy.timer, min_t(u64, ticks, vmx_cfg.tick));
 	if (deadline)
-		v->work |= VMX_WORK_TIMER;
+		v->vcpu.work |= VMX_WORK_TIMER;
 }
 
 static noinline void do_work(struct vmx_vcpu *v)
 {
-	u32 work = v->work;
+	u32 work = v->vcpu.work;
 
-	v->work = 0;
+	v->vcpu.work = 0;
 	if (work & VMX_WORK_FLUSH_EPT)
 		flush_ept(v);
 	if ((work & VMX_WORK_TIMER) && !v->vcpu.cpu_deadline)
 		set_timer(v);
 	if ((work & VMX_WORK_DR6) && v->vcpu.own_debug)
 		set_debugreg(v->vcpu.dr6, 6);
+	if (work & VMX_WORK_PEBS)
+		vmx_pebs_off(v);
 	if (work & VMX_WORK_L1D)
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 }
@@ -592,28 +594,13 @@ static __always_inline void sync_host_crs(struct vmx_vcpu *v)
 	}
 }
 
-/*
- * L1TF: these exits touch little more than the vCPU itself; after all others
- * there may be other people's data in the L1 data cache.
- */
-static bool dirties_l1d(u16 reason)
-{
-	switch (reason) {
-	case EXIT_REASON_CPUID:
-	case EXIT_REASON_MSR_READ:
-	case EXIT_REASON_MSR_WRITE:
-	case EXIT_REASON_INTERRUPT_WINDOW:
-	case EXIT_REASON_PAUSE_INSTRUCTION:
-		return false;
-	}
-	return true;
-}
-
 /* What most exits do not need. */
 static noinline void after_exit(struct vmx_vcpu *v, u32 reason)
 {
 	u32 after = v->after;
 
+	if (after & VMX_AFTER_PEBS)
+		vmx_pebs_on(v);
 	if (after & VMX_AFTER_DEBUGCTL)
 		update_debugctlmsr(v->host_debugctl);
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
@@ -624,8 +611,8 @@ static noinline void after_exit(struct vmx_vcpu *v, u32 reason)
 	if (after & VMX_AFTER_BUS_LOCK &&
 	    (reason & VMX_REASON_BUS_LOCK || (u16)reason == EXIT_REASON_BUS_LOCK))
 		rl_bus_locked(&v->vcpu);
-	if (after & VMX_AFTER_L1D && dirties_l1d(reason))
-		v->work |= VMX_WORK_L1D;
+	if (after & VMX_AFTER_L1D)
+		v->vcpu.work |= VMX_WORK_L1D;
 	v->injected = after & VMX_AFTER_EVENT;
 	if (v->injected) {
 		v->after &= ~VMX_AFTER_EVENT;
@@ -639,10 +626,12 @@ static void vmx_run(struct rl_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 reason;
 
-	if (v->work) {
-		if (v->work & VMX_WORK_LOAD)
+	if (vcpu->work) {
+		if (vcpu->work & RL_WORK_FRESH)
+			vmx_sync_host(v);
+		if (vcpu->work & VMX_WORK_LOAD)
 			vmx_switch_to_guest(v);
-		if (unlikely(v->work))
+		if (unlikely(vcpu->work))
 			do_work(v);
 	}
 	if (likely(vcpu->dirty == BIT(RL_REG_RIP))) {
@@ -659,6 +648,8 @@ static void vmx_run(struct rl_vcpu *vcpu)
 		native_write_cr2(vcpu->cr2);
 
 	if (unlikely(rl_vmx_enter(&v->entry, vcpu->regs))) {
+		if (v->after & VMX_AFTER_PEBS)
+			vmx_pebs_on(v);
 		vmx_fail_entry(v, vmcs_read32(VM_INSTRUCTION_ERROR));
 		return;
 	}

@@ -29,24 +29,27 @@ struct vmx_config {
 	u64 cr0_fixed1;				/* bits a guest's CR0 has whether it likes or not */
 	bool ept_ad;
 	bool ept_context;			/* INVEPT by context, else all contexts */
-	bool l1d_flush;				/* flush the L1 data cache before entries */
+	bool l1d_flush;				/* the host's data shall not be in the L1 data cache */
+	bool pebs;				/* the host may use precise events */
 };
 extern struct vmx_config vmx_cfg;
 
-/* What has to be done before the next entry: vmx_vcpu.work. */
-#define VMX_WORK_LOAD		BIT(0)	/* host's segments away, guest's MSRs in */
-#define VMX_WORK_FLUSH_EPT	BIT(1)
-#define VMX_WORK_L1D		BIT(2)
-#define VMX_WORK_DR6		BIT(3)	/* the guest owns its debug registers: load DR6 */
-#define VMX_WORK_TIMER		BIT(4)	/* the preemption timer was set for a deadline */
+/* What has to be done before the next entry: vcpu.work, beside RL_WORK_FRESH. */
+#define VMX_WORK_LOAD		BIT(1)	/* host's segments away, guest's MSRs in */
+#define VMX_WORK_FLUSH_EPT	BIT(2)
+#define VMX_WORK_L1D		BIT(3)
+#define VMX_WORK_DR6		BIT(4)	/* the guest owns its debug registers: load DR6 */
+#define VMX_WORK_TIMER		BIT(5)	/* the preemption timer was set for a deadline */
+#define VMX_WORK_PEBS		BIT(6)	/* switch the host's off */
 
 /* What has to be done behind an exit: vmx_vcpu.after. */
 #define VMX_AFTER_EVENT		BIT(0)	/* the entry fields hold an event: it is the guest's now */
 #define VMX_AFTER_DEBUGCTL	BIT(1)	/* exits clear the MSR; put the host's back */
-#define VMX_AFTER_L1D		BIT(2)	/* see whether the L1 data cache is to be flushed */
+#define VMX_AFTER_L1D		BIT(2)	/* flush the L1 data cache before every entry */
 #define VMX_AFTER_PML		BIT(3)	/* pages may be listed in @pml */
 #define VMX_AFTER_VIRTUAL	BIT(4)	/* the CPU delivers interrupts by itself */
 #define VMX_AFTER_BUS_LOCK	BIT(5)	/* see whether the guest locked the bus */
+#define VMX_AFTER_PEBS		BIT(6)	/* switch the host's on again */
 
 /* SYSCALL's MSRs and TSC_AUX: the kernel needs its own only before user mode. */
 enum vmx_uret { VMX_URET_STAR, VMX_URET_LSTAR, VMX_URET_CSTAR, VMX_URET_FMASK,
@@ -68,7 +71,6 @@ struct vmx_copy {
 struct vmx_vcpu {
 	struct rl_vcpu vcpu;
 	struct vmx_entry entry;
-	u32 work, put_work;		/* now; what leaving the CPU means */
 	u32 after;
 	u32 valid;
 	struct vmx_copy copy;
@@ -100,7 +102,7 @@ struct vmx_vcpu {
 	};
 	u16 host_ldt;
 	struct desc_ptr host_gdt;
-	u64 host_debugctl;
+	u64 host_debugctl, host_perf, host_pebs;
 };
 
 /*
@@ -226,6 +228,9 @@ void vmx_uret_start(void);
 void vmx_uret_stop(void);
 void vmx_uret_changed(struct vmx_vcpu *v, enum vmx_uret i);
 void vmx_switch_to_guest(struct vmx_vcpu *v);
+void vmx_sync_host(struct vmx_vcpu *v);
+void vmx_pebs_off(struct vmx_vcpu *v);
+void vmx_pebs_on(struct vmx_vcpu *v);
 void vmx_vcpu_put(struct rl_vcpu *vcpu);
 void vmx_take_irq(struct rl_vcpu *vcpu);
 void vmx_write_host_const(void);
