@@ -13,6 +13,7 @@
  */
 #include <linux/percpu.h>
 #include <asm/apicdef.h>
+#include <asm/cpu.h>
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/msr-index.h>
@@ -520,6 +521,30 @@ static int exit_fault(struct rl_vcpu *vcpu)
 	}
 }
 
+/*
+ * An #AC that the guest's own alignment check did not raise is that of the host's
+ * split-lock detection, of which the guest knows nothing: SDM Vol 3A, "Features to Disable Bus Locks".
+ */
+static bool is_host_split_lock(struct rl_vcpu *vcpu)
+{
+	return boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) &&
+	       !(rl_ops->get_cpl(vcpu) == 3 && rl_cr0_read(vcpu) & X86_CR0_AM &&
+		 rl_rflags_read(vcpu) & X86_EFLAGS_AC);
+}
+
+/* The kernel warns and lets this thread do it, or ends it. */
+static int exit_split_lock(struct rl_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (handle_guest_split_lock(rl_rip_read(vcpu)))
+		return RL_RESUME;
+	run->exit_reason = KVM_EXIT_EXCEPTION;
+	run->ex.exception = X86_TRAP_AC;
+	run->ex.error_code = vcpu->exit.exc.error_code;
+	return RL_EXIT_USER;
+}
+
 static int exit_exception(struct rl_vcpu *vcpu)
 {
 	u8 vector = vcpu->exit.exc.vector;
@@ -532,6 +557,8 @@ static int exit_exception(struct rl_vcpu *vcpu)
 		rl_queue_exception_p(vcpu, vector, vcpu->exit.exc.payload & ~DR6_RESERVED);
 		return RL_RESUME;
 	}
+	if (vector == X86_TRAP_AC && is_host_split_lock(vcpu))
+		return exit_split_lock(vcpu);
 	if (vector == X86_TRAP_BP && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
 		return debug_exit(vcpu, vector, vcpu->dr6);
 	if (vcpu->exit.exc.has_error)

@@ -22,6 +22,8 @@
 /* Reasons that the kernel's headers do not name. */
 #define EXIT_REASON_GETSEC	11
 #define EXIT_REASON_RSM		17
+#define EXIT_REASON_SEAMCALL	76
+#define EXIT_REASON_TDCALL	77
 
 /* ---- the host's own events ---- */
 
@@ -44,10 +46,9 @@ static void host_nmi(void)
  */
 static void set_pending_step(struct vmx_vcpu *v)
 {
-	bool step = vmx_intr_state(v) & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS) &&
-		    rl_rflags_read(&v->vcpu) & X86_EFLAGS_TF;
-
-	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, step ? DR_STEP : 0);
+	vmcs_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	if (vmx_intr_state(v) & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))
+		rl_rflags_write(&v->vcpu, rl_rflags_read(&v->vcpu));
 }
 
 /*
@@ -301,6 +302,8 @@ static const struct vmx_exit {
 	EXIT(TPAUSE,		UNDEFINED,	0, NULL),
 	EXIT(BUS_LOCK,		BUS_LOCK,	0, NULL),
 	EXIT(NOTIFY,		NOTIFY,		VECTORS, decode_notify),
+	EXIT(SEAMCALL,		UNDEFINED,	0, NULL),
+	EXIT(TDCALL,		UNDEFINED,	0, NULL),
 };
 
 /* Entry failures, for their names. */

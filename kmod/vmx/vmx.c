@@ -279,6 +279,9 @@ static void write_controls(struct vmx_vcpu *v)
 		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
 	}
+	/* With SGX in the CPU the instruction needs nobody's permission but this. */
+	if (vmx_cfg.exec2 & SECONDARY_EXEC_ENCLS_EXITING)
+		vmcs_write(ENCLS_EXITING_BITMAP, ~0UL);
 	if (v->pml) {
 		vmcs_write(PML_ADDRESS, __pa(v->pml));
 		vmcs_write(GUEST_PML_INDEX, PML_ENTRIES - 1);
